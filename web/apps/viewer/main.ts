@@ -1,0 +1,4 @@
+import '../../src/ui/tokens.css';
+import { startTheme } from '../../src/ui/theme';
+
+startTheme();
