@@ -79,7 +79,7 @@ check-types: setup
 	tools/node_modules/.bin/pyright --pythonpath $(BIN)/python --warnings
 
 check-imports: setup
-	$(BIN)/lint-imports --no-cache
+	PYTHONPATH=tools $(BIN)/lint-imports --no-cache
 
 check-core-stub: setup
 	MYPYPATH=python $(BIN)/stubtest --mypy-config-file tools/stubtest.ini stagecast._core
