@@ -1,1 +1,13 @@
-//! x
+//! Wire formats of live media: pure functions from bytes to meaning and back.
+//!
+//! This crate owns no clock, socket or thread and keeps no state between calls: time and packets
+//! are arguments, results are values. Everything it reads comes from the network, so every parser
+//! is total (no input makes it panic), bounded (sizes and counts are constants that say why), and
+//! reads in time linear in its input.
+//!
+//! One folder or file a protocol:
+//! - [`codec`]: what one RTP payload says about its frame, for each codec we carry.
+
+#![forbid(unsafe_code)]
+
+pub mod codec;

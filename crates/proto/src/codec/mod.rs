@@ -1,0 +1,138 @@
+//! The codecs Stagecast carries, and what one RTP payload says about its frame.
+//!
+//! A forwarder never decodes. It needs to know where a decoder can start, whether parameter sets
+//! came along and how large the picture is, and [`inspect`] reads just that from one payload, with
+//! no state between packets. Payload formats: RFC 6184, RFC 7798, RFC 7741, RFC 9628, the AV1 RTP
+//! specification, and RFC 7587.
+
+mod av1;
+mod bits;
+mod h264;
+mod h265;
+pub mod vp8;
+mod vp9;
+
+/// A codec, by the payload format that carries it.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Hash)]
+pub enum Codec {
+    /// H.264 / AVC, RFC 6184.
+    H264,
+    /// H.265 / HEVC, RFC 7798.
+    H265,
+    /// VP8, RFC 7741.
+    Vp8,
+    /// VP9, RFC 9628.
+    Vp9,
+    /// AV1, the RTP payload format of the Alliance for Open Media.
+    Av1,
+    /// Opus, RFC 7587.
+    Opus,
+}
+
+/// What a track carries.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Hash)]
+pub enum Kind {
+    /// `m=audio`.
+    Audio,
+    /// `m=video`.
+    Video,
+}
+
+impl Kind {
+    /// The media type as SDP writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Audio => "audio",
+            Self::Video => "video",
+        }
+    }
+}
+
+impl Codec {
+    /// Every codec, in no order of preference.
+    pub const ALL: [Self; 6] = [
+        Self::H264,
+        Self::H265,
+        Self::Vp8,
+        Self::Vp9,
+        Self::Av1,
+        Self::Opus,
+    ];
+
+    /// The name in settings, JSON and metrics: the SDP encoding name in lower case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::H264 => "h264",
+            Self::H265 => "h265",
+            Self::Vp8 => "vp8",
+            Self::Vp9 => "vp9",
+            Self::Av1 => "av1",
+            Self::Opus => "opus",
+        }
+    }
+
+    /// The codec of an SDP encoding name in any case; `AV1X` is what early AV1 senders say.
+    pub fn from_name(name: &str) -> Option<Self> {
+        if name.eq_ignore_ascii_case("av1x") {
+            return Some(Self::Av1);
+        }
+        Self::ALL
+            .into_iter()
+            .find(|codec| name.eq_ignore_ascii_case(codec.name()))
+    }
+
+    /// Whether it codes audio or video.
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::Opus => Kind::Audio,
+            _ => Kind::Video,
+        }
+    }
+
+    /// RTP timestamp units a second.
+    pub const fn clock_rate(self) -> u32 {
+        match self {
+            Self::Opus => 48_000,
+            _ => 90_000,
+        }
+    }
+}
+
+/// What one RTP payload says about its frame.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct PayloadInfo {
+    /// The payload stands at the start of a keyframe: a decoder can start from here.
+    ///
+    /// Several packets of one keyframe may say so (SPS, then the IDR slice): the first one of its
+    /// RTP timestamp is the start. Every Opus packet says so.
+    pub keyframe: bool,
+    /// Width and height in pixels, when this payload tells.
+    pub resolution: Option<(u16, u16)>,
+    /// The payload carries parameter sets (H.264, H.265), a sequence header (AV1) or a
+    /// scalability structure (VP9).
+    pub parameter_sets: bool,
+}
+
+/// Reads one RTP payload, padding removed. Bytes that are no payload of `codec` say nothing: the
+/// result is the default.
+pub fn inspect(codec: Codec, payload: &[u8]) -> PayloadInfo {
+    match codec {
+        Codec::H264 => h264::inspect(payload),
+        Codec::H265 => h265::inspect(payload),
+        Codec::Vp8 => vp8::inspect(payload),
+        Codec::Vp9 => vp9::inspect(payload),
+        Codec::Av1 => av1::inspect(payload),
+        Codec::Opus => PayloadInfo {
+            keyframe: !payload.is_empty(),
+            ..PayloadInfo::default()
+        },
+    }
+}
+
+/// A picture size, if both sides fit the range that RTP payload formats use.
+fn size(width: u32, height: u32) -> Option<(u16, u16)> {
+    if width == 0 || height == 0 {
+        return None;
+    }
+    Some((u16::try_from(width).ok()?, u16::try_from(height).ok()?))
+}
