@@ -52,17 +52,17 @@ export function pause(ms: number, signal?: AbortSignal): Promise<void> {
     }
     const finish = () => {
       clearTimeout(timer);
-      globalThis.removeEventListener?.("online", finish);
-      signal?.removeEventListener("abort", cancel);
+      globalThis.removeEventListener?.('online', finish);
+      signal?.removeEventListener('abort', cancel);
       resolve();
     };
     const cancel = () => {
       clearTimeout(timer);
-      globalThis.removeEventListener?.("online", finish);
+      globalThis.removeEventListener?.('online', finish);
       reject(signal?.reason);
     };
     const timer = setTimeout(finish, ms);
-    globalThis.addEventListener?.("online", finish);
-    signal?.addEventListener("abort", cancel, { once: true });
+    globalThis.addEventListener?.('online', finish);
+    signal?.addEventListener('abort', cancel, { once: true });
   });
 }

@@ -12,26 +12,26 @@ export interface Link {
 }
 
 /** The events extension of WHIP and WHEP answers. */
-export const EVENTS_EXTENSION = "urn:ietf:params:whep:ext:core:server-sent-events";
+export const EVENTS_EXTENSION = 'urn:ietf:params:whep:ext:core:server-sent-events';
 
 const MAX_LINKS = 64;
 
 /** Reads all links of a header; `base` is the URL of the response. */
 export function parseLinks(header: string | null, base: string): Link[] {
   const links: Link[] = [];
-  for (const value of splitOutsideQuotes(header ?? "", ",")) {
+  for (const value of splitOutsideQuotes(header ?? '', ',')) {
     if (links.length === MAX_LINKS) break;
     const match = /^\s*<([^>]*)>(.*)$/s.exec(value);
     if (!match) continue;
     const params: Record<string, string> = {};
-    for (const part of splitOutsideQuotes(match[2] ?? "", ";")) {
-      const equals = part.indexOf("=");
+    for (const part of splitOutsideQuotes(match[2] ?? '', ';')) {
+      const equals = part.indexOf('=');
       const name = (equals < 0 ? part : part.slice(0, equals)).trim().toLowerCase();
-      if (name === "" || name in params) continue;
-      params[name] = equals < 0 ? "" : unquote(part.slice(equals + 1).trim());
+      if (name === '' || name in params) continue;
+      params[name] = equals < 0 ? '' : unquote(part.slice(equals + 1).trim());
     }
-    const { rel = "", ...rest } = params;
-    const target = resolve((match[1] ?? "").trim(), base);
+    const { rel = '', ...rest } = params;
+    const target = resolve((match[1] ?? '').trim(), base);
     if (target === null) continue;
     links.push({ target, rel: rel.toLowerCase().split(/\s+/).filter(Boolean), params: rest });
   }
@@ -42,7 +42,7 @@ export function parseLinks(header: string | null, base: string): Link[] {
 export function iceServersFrom(links: Link[]): RTCIceServer[] {
   const servers: RTCIceServer[] = [];
   for (const { target, rel, params } of links) {
-    if (!rel.includes("ice-server") || !/^(stun|turn)s?:/i.test(target)) continue;
+    if (!rel.includes('ice-server') || !/^(stun|turn)s?:/i.test(target)) continue;
     if (/^stuns?:/i.test(target)) servers.push({ urls: target });
     else if (params.username !== undefined && params.credential !== undefined)
       servers.push({ urls: target, username: params.username, credential: params.credential });
@@ -62,7 +62,7 @@ function resolve(target: string, base: string): string | null {
 
 function unquote(value: string): string {
   if (!value.startsWith('"')) return value;
-  return value.replace(/^"/, "").replace(/"$/, "").replace(/\\(.)/g, "$1");
+  return value.replace(/^"/, '').replace(/"$/, '').replace(/\\(.)/g, '$1');
 }
 
 function splitOutsideQuotes(text: string, separator: string): string[] {
@@ -73,16 +73,16 @@ function splitOutsideQuotes(text: string, separator: string): string[] {
   for (let i = 0; i < text.length; i += 1) {
     const char = text[i];
     if (quoted) {
-      if (char === "\\") i += 1;
+      if (char === '\\') i += 1;
       else if (char === '"') quoted = false;
     } else if (char === '"') quoted = true;
-    else if (char === "<") bracketed = true;
-    else if (char === ">") bracketed = false;
+    else if (char === '<') bracketed = true;
+    else if (char === '>') bracketed = false;
     else if (char === separator && !bracketed) {
       parts.push(text.slice(start, i));
       start = i + 1;
     }
   }
   parts.push(text.slice(start));
-  return parts.filter((part) => part.trim() !== "");
+  return parts.filter((part) => part.trim() !== '');
 }

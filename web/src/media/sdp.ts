@@ -3,7 +3,7 @@
  * Everything a browser API can do instead (codec order, directions, bitrates) is done there.
  */
 
-export const ABS_CAPTURE_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
+export const ABS_CAPTURE_TIME = 'http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time';
 
 export interface IceCredentials {
   ufrag: string;
@@ -32,23 +32,23 @@ export function withStereoOpus(sdp: string): string {
   return sections(sdp)
     .map((section) => {
       const payloadType = /^a=rtpmap:(\d+) opus\/48000\/2/im.exec(section)?.[1];
-      if (!section.startsWith("m=audio") || !payloadType) return section;
-      const fmtp = new RegExp(`^a=fmtp:${payloadType} ([^\\r\\n]*)`, "m");
+      if (!section.startsWith('m=audio') || !payloadType) return section;
+      const fmtp = new RegExp(`^a=fmtp:${payloadType} ([^\\r\\n]*)`, 'm');
       const match = fmtp.exec(section);
       if (!match) {
         return section.replace(
-          new RegExp(`^(a=rtpmap:${payloadType} [^\\r\\n]*)(\\r?\\n)`, "m"),
+          new RegExp(`^(a=rtpmap:${payloadType} [^\\r\\n]*)(\\r?\\n)`, 'm'),
           `$1$2a=fmtp:${payloadType} stereo=1;sprop-stereo=1$2`,
         );
       }
-      const params = (match[1] ?? "")
-        .split(";")
+      const params = (match[1] ?? '')
+        .split(';')
         .map((param) => param.trim())
-        .filter((param) => param !== "" && !/^(sprop-)?stereo=/i.test(param));
-      const line = `a=fmtp:${payloadType} ${[...params, "stereo=1", "sprop-stereo=1"].join(";")}`;
+        .filter((param) => param !== '' && !/^(sprop-)?stereo=/i.test(param));
+      const line = `a=fmtp:${payloadType} ${[...params, 'stereo=1', 'sprop-stereo=1'].join(';')}`;
       return section.replace(fmtp, () => line);
     })
-    .join("");
+    .join('');
 }
 
 /**
@@ -57,11 +57,9 @@ export function withStereoOpus(sdp: string): string {
  */
 export function withHeaderExtension(sdp: string, uri: string): string {
   const used = new Map<string, string>();
-  for (const [, id = "", name = ""] of sdp.matchAll(/^a=extmap:(\d+)(?:\/\w+)? (\S+)/gm))
-    used.set(id, name);
+  for (const [, id = '', name = ''] of sdp.matchAll(/^a=extmap:(\d+)(?:\/\w+)? (\S+)/gm)) used.set(id, name);
   const known = [...used].find(([, name]) => name === uri)?.[0];
-  const id =
-    known ?? Array.from({ length: 14 }, (_, i) => String(i + 1)).find((free) => !used.has(free));
+  const id = known ?? Array.from({ length: 14 }, (_, i) => String(i + 1)).find((free) => !used.has(free));
   if (id === undefined) return sdp;
   return sections(sdp)
     .map((section) => {
@@ -71,5 +69,5 @@ export function withHeaderExtension(sdp: string, uri: string): string {
         (_, line: string, end: string) => `${line}${end}a=extmap:${id} ${uri}${end}`,
       );
     })
-    .join("");
+    .join('');
 }

@@ -3,7 +3,7 @@
  * (RFC 9725 §4.3): our candidates going out, the server's new credentials coming back from an ICE
  * restart, and that answer merged into the remote description.
  */
-import { type IceCredentials, iceCredentials, sections } from "./sdp";
+import { type IceCredentials, iceCredentials, sections } from './sdp';
 
 export interface Trickled {
   /** `candidate:…` as `RTCIceCandidate.candidate` has it; empty strings are skipped. */
@@ -20,8 +20,8 @@ export function writeFragment(offer: string, candidates: Trickled[], complete: b
   const media = sections(offer)
     .slice(1)
     .map((section) => ({
-      kind: /^m=(\w+)/.exec(section)?.[1] ?? "audio",
-      mid: /^a=mid:(\S+)/m.exec(section)?.[1] ?? "0",
+      kind: /^m=(\w+)/.exec(section)?.[1] ?? 'audio',
+      mid: /^a=mid:(\S+)/m.exec(section)?.[1] ?? '0',
     }));
   const lines: string[] = [];
   const bundle = /^a=group:BUNDLE [^\r\n]*/m.exec(offer)?.[0];
@@ -34,13 +34,13 @@ export function writeFragment(offer: string, candidates: Trickled[], complete: b
     if (credentials) lines.push(`a=ice-ufrag:${credentials.ufrag}`, `a=ice-pwd:${credentials.pwd}`);
     const seen = new Set<string>();
     for (const { candidate } of candidates) {
-      if (candidate === "" || seen.has(candidate)) continue;
+      if (candidate === '' || seen.has(candidate)) continue;
       seen.add(candidate);
-      lines.push(`a=${candidate.replace(/^a=/, "")}`);
+      lines.push(`a=${candidate.replace(/^a=/, '')}`);
     }
-    if (complete) lines.push("a=end-of-candidates");
+    if (complete) lines.push('a=end-of-candidates');
   }
-  return `${lines.join("\r\n")}\r\n`;
+  return `${lines.join('\r\n')}\r\n`;
 }
 
 export interface Fragment {
@@ -57,11 +57,11 @@ export function readFragment(text: string): Fragment {
   const lines = text.split(/\r?\n/);
   return {
     credentials: iceCredentials(text),
-    candidates: [...new Set(lines.filter((line) => line.startsWith("a=candidate:")))].slice(
+    candidates: [...new Set(lines.filter((line) => line.startsWith('a=candidate:')))].slice(
       0,
       MAX_CANDIDATES,
     ),
-    complete: lines.includes("a=end-of-candidates"),
+    complete: lines.includes('a=end-of-candidates'),
   };
 }
 
@@ -78,12 +78,12 @@ export function restartedAnswer(answer: string, fragment: string): string | null
       const fresh = section
         .replace(/^(a=ice-ufrag:)[^\r\n]*/m, (_, name: string) => name + credentials.ufrag)
         .replace(/^(a=ice-pwd:)[^\r\n]*/m, (_, name: string) => name + credentials.pwd);
-      if (!section.startsWith("m=") || candidates.length === 0) return fresh;
-      const kept = fresh.replace(/^a=(candidate:|end-of-candidates)[^\r\n]*\r?\n/gm, "");
+      if (!section.startsWith('m=') || candidates.length === 0) return fresh;
+      const kept = fresh.replace(/^a=(candidate:|end-of-candidates)[^\r\n]*\r?\n/gm, '');
       if (!first) return kept;
       first = false;
-      const added = [...candidates, ...(complete ? ["a=end-of-candidates"] : [])];
-      return `${kept.replace(/(\r?\n)?$/, "\r\n")}${added.join("\r\n")}\r\n`;
+      const added = [...candidates, ...(complete ? ['a=end-of-candidates'] : [])];
+      return `${kept.replace(/(\r?\n)?$/, '\r\n')}${added.join('\r\n')}\r\n`;
     })
-    .join("");
+    .join('');
 }

@@ -3,13 +3,13 @@
  * candidates and ICE restarts under the session's ETag, DELETE at the end. Knows no peer connection.
  * Requests of one session are sent one after the other, since a PATCH depends on the ETag before it.
  */
-import { EVENTS_EXTENSION, iceServersFrom, type Link, parseLinks } from "./link";
+import { EVENTS_EXTENSION, iceServersFrom, type Link, parseLinks } from './link';
 
 const MAX_ANSWER_CHARS = 256 * 1024;
 
 /** A refusal by the server, or no answer at all (`status` 0). */
 export class SignallingError extends Error {
-  override readonly name = "SignallingError";
+  override readonly name = 'SignallingError';
 
   constructor(
     /** HTTP status; 0 when the server could not be reached. */
@@ -54,22 +54,22 @@ export class SignallingSession {
     signal?: AbortSignal,
   ): Promise<Created> {
     const response = await request(endpoint, {
-      method: "POST",
+      method: 'POST',
       headers: {
-        "Content-Type": "application/sdp",
-        Accept: "application/sdp, text/plain",
+        'Content-Type': 'application/sdp',
+        Accept: 'application/sdp, text/plain',
         ...(token ? { Authorization: `Bearer ${token}` } : {}),
       },
       body: offer,
       signal: signal ?? null,
     });
-    const location = response.headers.get("Location");
+    const location = response.headers.get('Location');
     if (response.status !== 201 || !location)
-      throw new SignallingError(response.status, "The answer names no session (Location).");
+      throw new SignallingError(response.status, 'The answer names no session (Location).');
     const session = new SignallingSession(
       new URL(location, response.url).href,
-      parseLinks(response.headers.get("Link"), response.url),
-      response.headers.get("ETag"),
+      parseLinks(response.headers.get('Link'), response.url),
+      response.headers.get('ETag'),
     );
     return { session, answer: await boundedText(response) };
   }
@@ -90,8 +90,7 @@ export class SignallingSession {
         await this.#patch(fragment, this.#etag);
         return true;
       } catch (error) {
-        if (error instanceof SignallingError && [405, 422, 501].includes(error.status))
-          return false;
+        if (error instanceof SignallingError && [405, 422, 501].includes(error.status)) return false;
         throw error;
       }
     });
@@ -100,10 +99,10 @@ export class SignallingSession {
   /** Restarts ICE; returns the server's fragment. Throws where the server cannot: start anew then. */
   restart(fragment: string): Promise<string> {
     return this.#enqueue(async () => {
-      const response = await this.#patch(fragment, '"*"');
+      const response = await this.#patch(fragment, '*');
       if (response.status !== 200)
-        throw new SignallingError(response.status, "The server did not restart ICE.");
-      this.#etag = response.headers.get("ETag") ?? this.#etag;
+        throw new SignallingError(response.status, 'The server did not restart ICE.');
+      this.#etag = response.headers.get('ETag') ?? this.#etag;
       return boundedText(response);
     });
   }
@@ -115,13 +114,16 @@ export class SignallingSession {
   async end(): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
-    await fetch(this.url, { method: "DELETE", keepalive: true }).catch(() => undefined);
+    await fetch(this.url, { method: 'DELETE', keepalive: true }).catch(() => undefined);
   }
 
-  /** Whether the server still knows the session: false says that it ended it on purpose. */
+  /**
+   * Whether the server still knows the session. False says that it ended it on purpose; throws when
+   * the server does not answer. Asked by an empty PATCH, which changes nothing.
+   */
   async exists(signal?: AbortSignal): Promise<boolean> {
     try {
-      await this.#patch("", this.#etag, signal);
+      await this.#patch('', this.#etag, signal);
       return true;
     } catch (error) {
       if (error instanceof SignallingError && error.status !== 0) return error.status !== 404;
@@ -131,10 +133,10 @@ export class SignallingSession {
 
   async #patch(fragment: string, ifMatch: string | null, signal?: AbortSignal): Promise<Response> {
     return request(this.url, {
-      method: "PATCH",
+      method: 'PATCH',
       headers: {
-        "Content-Type": "application/trickle-ice-sdpfrag",
-        ...(ifMatch ? { "If-Match": ifMatch === '"*"' ? "*" : ifMatch } : {}),
+        'Content-Type': 'application/trickle-ice-sdpfrag',
+        ...(ifMatch ? { 'If-Match': ifMatch } : {}),
       },
       body: fragment,
       signal: signal ?? null,
@@ -157,8 +159,8 @@ async function request(url: string, init: RequestInit): Promise<Response> {
     throw new SignallingError(0, error instanceof Error ? error.message : String(error));
   }
   if (response.ok) return response;
-  const detail = (await boundedText(response).catch(() => "")).trim().slice(0, 600);
-  const seconds = Number(response.headers.get("Retry-After") ?? Number.NaN);
+  const detail = (await boundedText(response).catch(() => '')).trim().slice(0, 600);
+  const seconds = Number(response.headers.get('Retry-After') ?? Number.NaN);
   throw new SignallingError(
     response.status,
     detail || response.statusText,
@@ -168,16 +170,16 @@ async function request(url: string, init: RequestInit): Promise<Response> {
 
 async function boundedText(response: Response): Promise<string> {
   const reader = response.body?.getReader();
-  if (!reader) return "";
+  if (!reader) return '';
   const decoder = new TextDecoder();
-  let text = "";
+  let text = '';
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return text + decoder.decode();
     text += decoder.decode(value, { stream: true });
     if (text.length > MAX_ANSWER_CHARS) {
       void reader.cancel();
-      throw new SignallingError(response.status, "The answer is too long.");
+      throw new SignallingError(response.status, 'The answer is too long.');
     }
   }
 }

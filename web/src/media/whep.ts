@@ -1,0 +1,256 @@
+/**
+ * Watches one stream by WHEP (draft-ietf-wish-whep): waits for it to start, plays it, and comes back
+ * after a loss. A publisher that restarts is followed inside the same session; a new session is made
+ * only when its media does not arrive.
+ */
+import { pause } from './backoff';
+import { Connection, type LostReason } from './connection';
+import { Emitter } from './emitter';
+import { keepConnected } from './reconnect';
+import { ABS_CAPTURE_TIME, withHeaderExtension, withStereoOpus } from './sdp';
+import { SessionEvents } from './session-events';
+import { SignallingError } from './signalling';
+
+export interface WhepOptions {
+  /** `…/api/whep/{accountId}/{streamName}`. */
+  endpoint: string;
+  /** Subscribe token, for streams that require one. */
+  token?: string | null;
+  sourceId?: string | null;
+  iceServers?: RTCIceServer[];
+}
+
+export type WhepState =
+  | { name: 'idle' }
+  /** The stream is not live yet; the server is asked to tell. */
+  | { name: 'waiting' }
+  | { name: 'connecting' }
+  /** Connected. Whether media flows is told by `live`. */
+  | { name: 'playing' }
+  | { name: 'reconnecting'; cause: LostReason | SignallingError | 'restart'; delay: number }
+  | { name: 'ended'; ending: SignallingError | Error };
+
+interface WhepEvents {
+  state: WhepState;
+  /** The tracks to play; a new one for each connection. */
+  stream: MediaStream;
+  viewers: number;
+  /** The publisher is on (true) or off (false). */
+  live: boolean;
+}
+
+const WAIT_SECONDS = 30;
+const HIDDEN_POLL_MS = 5_000;
+const RESUME_MS = 5_000;
+/** Packets on their way when the publisher stopped do not mean that it is back. */
+const STRAGGLERS_MS = 1_500;
+
+export class Whep extends Emitter<WhepEvents> {
+  readonly #options: WhepOptions;
+  #connection: Connection | null = null;
+  #events: SessionEvents | null = null;
+  #abort: AbortController | null = null;
+  #state: WhepState = { name: 'idle' };
+  #live = false;
+  #progress = -1;
+  #progressTimer: ReturnType<typeof setInterval> | undefined;
+  #silentSince = 0;
+  #inactiveAt = Number.NEGATIVE_INFINITY;
+
+  constructor(options: WhepOptions) {
+    super();
+    this.#options = options;
+  }
+
+  get state(): WhepState {
+    return this.#state;
+  }
+
+  get live(): boolean {
+    return this.#live;
+  }
+
+  get peer(): RTCPeerConnection | null {
+    return this.#connection?.peer ?? null;
+  }
+
+  start(): void {
+    if (this.#abort) return;
+    this.#abort = new AbortController();
+    this.#set({ name: 'connecting' });
+    addEventListener('pagehide', this.#onPageHide);
+    void this.#run(this.#abort.signal);
+  }
+
+  async stop(): Promise<void> {
+    removeEventListener('pagehide', this.#onPageHide);
+    const connection = this.#connection;
+    this.#abort?.abort();
+    this.#abort = null;
+    this.#drop();
+    this.#setLive(false);
+    this.#set({ name: 'idle' });
+    await connection?.close();
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    try {
+      const ending = await keepConnected({
+        open: () => this.#open(signal),
+        opened: (connection) => this.#opened(connection),
+        connected: () => this.#set({ name: 'playing' }),
+        waiting: (cause, delay) => {
+          if (cause !== 'restart') this.#drop();
+          this.#set({ name: 'reconnecting', cause, delay });
+        },
+        resume: async (cause) => !(cause instanceof SignallingError) || cause.transient,
+        signal,
+      });
+      if (ending instanceof SignallingError) this.#end(ending);
+    } catch (error) {
+      if (!signal.aborted) this.#end(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  /** One connection, however long the stream takes to start. */
+  async #open(signal: AbortSignal): Promise<Connection> {
+    for (let wait = 0; ; wait = WAIT_SECONDS) {
+      const asked = performance.now();
+      try {
+        return await this.#offer(document.hidden ? 0 : wait, signal);
+      } catch (error) {
+        if (!(error instanceof SignallingError) || error.status !== 409) throw error;
+      }
+      this.#setLive(false);
+      this.#set({ name: 'waiting' });
+      // A hidden page gives its connection back between two questions (see session-events.ts), and
+      // a server that answers a wait at once is not asked in a tight loop.
+      if (document.hidden) await untilVisible(HIDDEN_POLL_MS, signal);
+      else if (wait > 0 && performance.now() - asked < 1_000) await pause(2_000, signal);
+    }
+  }
+
+  #offer(wait: number, signal: AbortSignal): Promise<Connection> {
+    const { endpoint, token, sourceId, iceServers } = this.#options;
+    const url = new URL(endpoint, location.href);
+    if (sourceId) url.searchParams.set('sourceId', sourceId);
+    if (wait > 0) url.searchParams.set('wait', String(wait));
+    const stream = new MediaStream();
+    let told = false;
+    return Connection.open({
+      endpoint: url.href,
+      token: token ?? null,
+      ...(iceServers ? { iceServers } : {}),
+      prepare: (peer) => {
+        for (const kind of ['video', 'audio'] as const) {
+          const { receiver } = peer.addTransceiver(kind, { direction: 'recvonly' });
+          playAtOnce(receiver);
+        }
+        peer.addEventListener('track', ({ track }) => {
+          stream.addTrack(track);
+          if (!told) this.emit('stream', stream);
+          told = true;
+        });
+      },
+      offer: (sdp) => withStereoOpus(withHeaderExtension(sdp, ABS_CAPTURE_TIME)),
+      signal,
+    });
+  }
+
+  #opened(connection: Connection): void {
+    this.#connection = connection;
+    this.#setLive(true);
+    this.#progress = -1;
+    this.#silentSince = 0;
+    clearInterval(this.#progressTimer);
+    this.#progressTimer = setInterval(() => void this.#checkProgress(connection), 1_000);
+    const url = connection.session.eventsUrl;
+    if (!url) return;
+    this.#events = new SessionEvents(url, (name, data) => {
+      if (name === 'viewercount' && 'viewercount' in data) this.emit('viewers', data.viewercount);
+      else if (name === 'active') this.#onActive(data);
+      else if (name === 'inactive' && this.#isOurs(data)) this.#setLive(false);
+    });
+  }
+
+  #onActive(data: object): void {
+    if (!this.#isOurs(data)) return;
+    if (!this.#live) this.#silentSince = performance.now();
+    this.#setLive(true);
+  }
+
+  #isOurs(data: object): boolean {
+    const sourceId = 'sourceId' in data ? data.sourceId : null;
+    return (sourceId || null) === (this.#options.sourceId || null);
+  }
+
+  /** Media that moves means live, whatever was heard; live without media for long means start anew. */
+  async #checkProgress(connection: Connection): Promise<void> {
+    if (connection !== this.#connection) return;
+    let packets = 0;
+    for (const entry of (await connection.peer.getStats()).values())
+      if (entry.type === 'inbound-rtp') packets += entry.packetsReceived ?? 0;
+    if (connection !== this.#connection) return;
+    const now = performance.now();
+    if (packets !== this.#progress) {
+      const back = this.#progress >= 0 && now - this.#inactiveAt > STRAGGLERS_MS;
+      if (back) this.#setLive(true);
+      this.#progress = packets;
+      this.#silentSince = 0;
+    } else if (this.#silentSince === 0) {
+      this.#silentSince = now;
+    } else if (this.#live && this.#events && now - this.#silentSince > RESUME_MS) {
+      this.#silentSince = 0;
+      connection.fail('network');
+    }
+  }
+
+  #drop(): void {
+    clearInterval(this.#progressTimer);
+    this.#events?.close();
+    this.#events = null;
+    this.#connection = null;
+  }
+
+  #end(ending: SignallingError | Error): void {
+    removeEventListener('pagehide', this.#onPageHide);
+    this.#abort = null;
+    this.#drop();
+    this.#setLive(false);
+    this.#set({ name: 'ended', ending });
+  }
+
+  #setLive(live: boolean): void {
+    if (live === this.#live) return;
+    this.#live = live;
+    this.emit('live', live);
+  }
+
+  #set(state: WhepState): void {
+    this.#state = state;
+    this.emit('state', state);
+  }
+
+  /** A page that may come back from the back/forward cache starts over when it does. */
+  readonly #onPageHide = ({ persisted }: PageTransitionEvent) => {
+    void this.stop();
+    if (persisted) addEventListener('pageshow', () => this.start(), { once: true });
+  };
+}
+
+/** Asks for the shortest jitter buffer the network allows. */
+function playAtOnce(receiver: RTCRtpReceiver): void {
+  if ('jitterBufferTarget' in receiver) receiver.jitterBufferTarget = 0;
+  // Chromium before 124.
+  else Object.assign(receiver, { playoutDelayHint: 0 });
+}
+
+function untilVisible(ms: number, signal: AbortSignal): Promise<void> {
+  const done = new AbortController();
+  const show = () => done.abort();
+  document.addEventListener('visibilitychange', show, { once: true });
+  const either = AbortSignal.any([signal, done.signal]);
+  return pause(ms, either)
+    .catch(() => signal.throwIfAborted())
+    .finally(() => document.removeEventListener('visibilitychange', show));
+}
