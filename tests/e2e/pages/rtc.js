@@ -1,0 +1,119 @@
+/**
+ * The smallest honest WHIP publisher and WHEP player, served from another origin than the server under test:
+ * what a third party's page would do, so cross-origin rules are tested with it.
+ */
+
+const video = document.querySelector('#video');
+let connection;
+let resource;
+let local;
+
+/** The offer is sent at once, without candidates: an ICE-lite server learns them from the checks. */
+async function signal(url, token) {
+  await connection.setLocalDescription();
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/sdp', ...(token && { Authorization: `Bearer ${token}` }) },
+    body: connection.localDescription.sdp,
+  });
+  const body = await response.text();
+  if (response.status !== 201) return { status: response.status, body };
+  resource = new URL(response.headers.get('Location'), url).href;
+  await connection.setRemoteDescription({ type: 'answer', sdp: body });
+  return { status: 201, resource, etag: response.headers.get('ETag'), link: response.headers.get('Link') };
+}
+
+function prefer(transceiver, kind, codec) {
+  const { codecs } = RTCRtpSender.getCapabilities(kind);
+  const wanted = codecs.filter(({ mimeType }) => mimeType.toLowerCase() === `${kind}/${codec}`);
+  const repair = codecs.filter(({ mimeType }) => /rtx|red|ulpfec/i.test(mimeType));
+  transceiver.setCodecPreferences([...wanted, ...repair]);
+}
+
+window.publish = async (url, token, { codec, width = 640, height = 360, video: withVideo = true, audio = true }) => {
+  local = await navigator.mediaDevices.getUserMedia({
+    audio,
+    video: withVideo && { width: { exact: width }, height: { exact: height }, frameRate: 30 },
+  });
+  connection = new RTCPeerConnection();
+  for (const track of local.getTracks()) {
+    const transceiver = connection.addTransceiver(track, { direction: 'sendonly', streams: [local] });
+    if (track.kind === 'video' && codec) prefer(transceiver, 'video', codec);
+  }
+  return signal(url, token);
+};
+
+window.watch = async (url, token) => {
+  connection = new RTCPeerConnection();
+  const stream = new MediaStream();
+  connection.ontrack = ({ track }) => stream.addTrack(track);
+  connection.addTransceiver('video', { direction: 'recvonly' });
+  connection.addTransceiver('audio', { direction: 'recvonly' });
+  const answer = await signal(url, token);
+  if (answer.status === 201) {
+    video.srcObject = stream;
+    video.play().catch(() => {});
+  }
+  return answer;
+};
+
+/** Leave as a crashed page does: the resource is not deleted and the peer connection just stops. */
+window.vanish = () => {
+  for (const track of local?.getTracks() ?? []) track.stop();
+  connection.close();
+};
+
+window.leave = async () => {
+  const response = await fetch(resource, { method: 'DELETE' });
+  window.vanish();
+  return response.status;
+};
+
+/** One flat report of what is received or sent, and how it is protected. */
+window.report = async () => {
+  const found = { state: connection.connectionState, renegotiations: 0 };
+  const stats = await connection.getStats();
+  for (const entry of stats.values()) {
+    const codec = stats.get(entry.codecId)?.mimeType ?? null;
+    if (entry.type === 'inbound-rtp' || entry.type === 'outbound-rtp') {
+      const { kind, framesDecoded, framesEncoded, frameWidth, frameHeight, packetsReceived, packetsLost } = entry;
+      const { totalAudioEnergy, keyFramesDecoded, nackCount, pliCount, freezeCount, framesDropped } = entry;
+      found[kind] = {
+        codec: codec?.split('/')[1].toLowerCase() ?? null,
+        framesDecoded,
+        framesEncoded,
+        width: frameWidth,
+        height: frameHeight,
+        packetsReceived,
+        packetsLost,
+        totalAudioEnergy,
+        keyFramesDecoded,
+        nackCount,
+        pliCount,
+        freezeCount,
+        framesDropped,
+      };
+    }
+    if (entry.type === 'transport') {
+      found.srtp = entry.srtpCipher;
+      found.dtls = entry.dtlsState;
+      found.role = entry.dtlsRole;
+    }
+    if (entry.type === 'candidate-pair' && entry.nominated) {
+      const remote = stats.get(entry.remoteCandidateId);
+      found.protocol = remote?.protocol;
+      found.rtt = entry.currentRoundTripTime;
+    }
+  }
+  return found;
+};
+
+/** The picture as a short list of brightness values; two calls differ when the picture moves. */
+window.pixels = () => {
+  const canvas = document.createElement('canvas');
+  [canvas.width, canvas.height] = [32, 18];
+  const context = canvas.getContext('2d', { willReadFrequently: true });
+  context.drawImage(video, 0, 0, 32, 18);
+  const { data } = context.getImageData(0, 0, 32, 18);
+  return Array.from({ length: 32 * 18 }, (_, i) => (data[4 * i] + data[4 * i + 1] + data[4 * i + 2]) / 3);
+};
