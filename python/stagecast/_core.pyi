@@ -109,3 +109,101 @@ class Engine:
         """Whether media of this source arrives now."""
     def close(self) -> None:
         """Say goodbye to every peer, stop the threads and close the sockets; idempotent."""
+
+@final
+class ClientPool:
+    """One thread that drives any number of clients; needed only for many of them."""
+
+    def __new__(cls) -> ClientPool: ...
+    def close(self) -> None:
+        """End all its clients, saying goodbye, and the thread; idempotent."""
+
+@final
+class DelayProbe:
+    """Delay from a publisher's socket to viewers' sockets, of every video packet.
+
+    Give the same probe to one publisher and to viewers of depth ``packets``.
+    """
+
+    def __new__(cls) -> DelayProbe: ...
+    def report(self) -> bytes:
+        """JSON since the last report: ``packets``, ``frame_ends`` (last packet of each frame;
+        both up to the viewer's kernel) and ``handled`` (up to the viewer's thread), each
+        ``{count, p50_ms, p95_ms, p99_ms, max_ms}``; ``unmatched`` packets."""
+
+@final
+class Frame:
+    """One received frame."""
+
+    @property
+    def kind(self) -> str:
+        """``audio`` or ``video``."""
+    @property
+    def codec(self) -> str:
+        """``h264``, ``h265``, ``vp8``, ``vp9``, ``av1`` or ``opus``."""
+    @property
+    def data(self) -> bytes:
+        """H264 and H265 as Annex B, AV1 as a temporal unit, else as the codec defines a frame."""
+    @property
+    def rtp_time(self) -> int:
+        """RTP timestamp, extended beyond 32 bits."""
+    @property
+    def clock(self) -> int:
+        """Ticks of ``rtp_time`` a second."""
+    @property
+    def keyframe(self) -> bool:
+        """Whether decoding can start here."""
+    @property
+    def contiguous(self) -> bool:
+        """False when frames before this one were lost."""
+    @property
+    def arrived(self) -> float:
+        """Arrival of its first packet, Unix seconds."""
+    @property
+    def captured(self) -> float | None:
+        """The publisher's absolute capture time, Unix seconds, when it sent one."""
+
+@final
+class Client:
+    """A WebRTC client: makes an offer, takes an answer, publishes or receives encoded frames.
+
+    It neither signals, encodes nor decodes. Dropping it says goodbye.
+    """
+
+    def __new__(
+        cls, config: bytes, pool: ClientPool | None = None, probe: DelayProbe | None = None
+    ) -> Client:
+        """Prepare a session; without ``pool`` it gets a thread of its own.
+
+        ``config`` is JSON: ``role`` (``publish`` or ``watch``); optional ``audio``, ``video``
+        (bool), ``codecs`` (list of h264, vp8, vp9, av1, h265; empty = all), ``depth``
+        (``frames``, or ``packets`` to count only), ``transport`` (``udp``, ``tcp``, ``any``),
+        ``toward`` (server addresses; puts candidates into the offer), ``queue`` (received
+        frames kept; older ones make room). Raises ``client.config``, ``client.socket``.
+        """
+    @property
+    def offer(self) -> str:
+        """The SDP offer."""
+    def accept_answer(self, sdp: str) -> None:
+        """Take the server's answer and connect. Raises ``client.answer``, ``client.closed``."""
+    def wait_connected(self, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds for ICE and DTLS. Raises ``client.closed``."""
+    def send_frame(self, kind: str, data: bytes, pts: int) -> bool:
+        """Send one encoded frame; ``pts`` counts in 90 kHz (video) or 48 kHz (audio).
+
+        False when it was not taken: not connected yet, or too many wait. Raises
+        ``client.closed``.
+        """
+    def next_frame(self, timeout: float) -> Frame | None:
+        """The oldest frame, waiting up to ``timeout`` seconds. Raises ``client.closed``."""
+    def take_keyframe_request(self) -> bool:
+        """Whether the server asked for a keyframe since the last call."""
+    def request_keyframe(self) -> None:
+        """Ask the server for a keyframe, at most twice a second."""
+    @property
+    def state(self) -> str:
+        """``connecting``, ``connected``, ``interrupted`` (ICE gets no answers) or ``closed``."""
+    def stats(self) -> bytes | None:
+        """Figures as JSON, the last ones after the end; ``None`` before the answer."""
+    def close(self, goodbye: bool = True) -> None:
+        """End it; without ``goodbye`` just fall silent, as a peer that crashed would."""

@@ -1,1 +1,3 @@
-//! x
+//! Sockets, timers and threads: one folder a protocol.
+
+pub mod webrtc;
