@@ -134,3 +134,83 @@ fn skip_operating_points(bits: &mut Bits) -> Option<()> {
     }
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vectors::hex;
+
+    /// Sequence headers of SVT-AV1, OBU header without size.
+    const HD: &str = "08 0000002d4cffb3c4af9004";
+    const ODD: &str = "08 000000043d06d44af90040";
+
+    #[test]
+    fn counted_elements_need_no_length_for_the_last() {
+        // W=2, N: a sequence header of 11 bytes, then a frame.
+        let info = inspect(&hex(&format!("28 0b {HD} 10 008c20")));
+        assert_eq!(
+            info,
+            PayloadInfo {
+                keyframe: true,
+                resolution: Some((1280, 720)),
+                parameter_sets: true,
+            }
+        );
+        // W=1: the sequence header is alone.
+        assert_eq!(
+            inspect(&hex(&format!("18 {ODD}"))).resolution,
+            Some((322, 182))
+        );
+    }
+
+    #[test]
+    fn uncounted_elements_all_have_a_length() {
+        let info = inspect(&hex(&format!("08 02 1200 0b {ODD} 03 320011")));
+        assert_eq!(info.resolution, Some((322, 182)));
+    }
+
+    #[test]
+    fn obu_may_have_extension_and_size() {
+        let info = inspect(&hex("18 0e 00 0a 000000043d06d44af90040"));
+        assert_eq!(info.resolution, Some((322, 182)));
+    }
+
+    #[test]
+    fn operating_points_with_timing_are_skipped() {
+        // Written bit by bit: timing and decoder model present, one operating point of level 8.
+        let mut bits = String::from("000 0 0"); // profile, still_picture, reduced
+        bits += "1"; // timing_info_present_flag
+        bits += &"0".repeat(63);
+        bits += "1 1 00101"; // time_scale ends, equal_picture_interval, uvlc(4)
+        bits += "1 00111"; // decoder model, buffer_delay_length_minus_1 = 7
+        bits += &"0".repeat(42);
+        bits += "1 00000"; // display delays, one operating point
+        bits += "000000000000 01000 0"; // idc, seq_level_idx 8, seq_tier
+        bits += "1 11111111 11111111 1"; // operating parameters
+        bits += "1 1010"; // initial_display_delay_minus_1
+        bits += "1010 1001 10011111111 1011001111"; // 11 and 10 bits: 1280x720
+        let bits: Vec<char> = bits.chars().filter(|char| !char.is_whitespace()).collect();
+        let bytes: Vec<u8> = bits
+            .chunks(8)
+            .map(|chunk| {
+                (0..8).fold(0, |byte, at| {
+                    byte << 1 | u8::from(chunk.get(at) == Some(&'1'))
+                })
+            })
+            .collect();
+        assert_eq!(resolution(&bytes), Some((1280, 720)));
+    }
+
+    #[test]
+    fn packet_that_continues_an_obu_is_no_start() {
+        assert!(!inspect(&hex(&format!("98 {HD}"))).parameter_sets);
+        assert!(!inspect(&hex("88 01 00")).keyframe);
+        assert!(!inspect(&hex("10 320011")).keyframe);
+    }
+
+    #[test]
+    fn length_beyond_the_packet_ends_the_elements() {
+        assert!(!inspect(&hex("08 ff 0800")).parameter_sets);
+        assert!(!inspect(&hex("08 ffffffffffffffffff7f 0800")).parameter_sets);
+    }
+}

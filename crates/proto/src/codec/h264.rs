@@ -171,3 +171,102 @@ fn skip_picture_order(bits: &mut Bits) -> Option<()> {
     }
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vectors::hex;
+
+    /// Parameter sets of x264.
+    const SPS_HD: &str = "6764001facd9405005ba10000003001000000303c0f1831960";
+    const PPS: &str = "68ebe3cb22c0";
+
+    fn inspect_hex(text: &str) -> PayloadInfo {
+        inspect(&hex(text))
+    }
+
+    #[test]
+    fn sps_alone_starts_a_keyframe() {
+        assert_eq!(
+            inspect_hex(SPS_HD),
+            PayloadInfo {
+                keyframe: true,
+                resolution: Some((1280, 720)),
+                parameter_sets: true,
+            }
+        );
+    }
+
+    #[test]
+    fn resolution_follows_cropping_fields_and_chroma() {
+        let baseline = "6742c00dd901519e226840000003004000000f03c50a92";
+        assert_eq!(inspect_hex(baseline).resolution, Some((322, 182)));
+        let interlaced = "67640028acd94078044fdc20000003002000000783e2c5b2c0";
+        assert_eq!(inspect_hex(interlaced).resolution, Some((1920, 1080)));
+        let chroma_444 = "67f4000b919b2859bc7cb080000003008000001e078a14cb";
+        assert_eq!(inspect_hex(chroma_444).resolution, Some((162, 92)));
+    }
+
+    #[test]
+    fn aggregate_of_parameter_sets_and_slice_starts_a_keyframe() {
+        let info = inspect_hex(&format!("78 0019 {SPS_HD} 0006 {PPS} 0004 65888400"));
+        assert!(info.keyframe && info.parameter_sets);
+        assert_eq!(info.resolution, Some((1280, 720)));
+    }
+
+    #[test]
+    fn pps_alone_is_no_start() {
+        let info = inspect_hex(PPS);
+        assert!(!info.keyframe && info.parameter_sets);
+    }
+
+    #[test]
+    fn only_the_first_slice_of_an_idr_picture_is_a_start() {
+        assert!(inspect_hex("65888400 2efffe").keyframe);
+        assert!(!inspect_hex("65003988 8840").keyframe);
+        assert!(inspect_hex("7c 85 888400").keyframe, "first fragment");
+        assert!(!inspect_hex("7c 05 888400").keyframe, "middle fragment");
+        assert!(!inspect_hex("7c 45 888400").keyframe, "last fragment");
+        assert!(
+            !inspect_hex("7c 81 888400").keyframe,
+            "first fragment of another slice"
+        );
+    }
+
+    #[test]
+    fn inter_slice_is_no_start() {
+        assert_eq!(inspect_hex("419a22639e07"), PayloadInfo::default());
+    }
+
+    #[test]
+    fn aggregate_with_a_size_beyond_the_packet_ends_there() {
+        assert_eq!(
+            inspect_hex("78 0000 0003 419a22 0040 6742"),
+            PayloadInfo::default()
+        );
+    }
+
+    #[test]
+    fn scaling_lists_are_skipped() {
+        // High profile, flat lists but the first, which ends after one delta of -8.
+        let mut bits = String::from("1 011 1 1 0"); // sps id, chroma 2, depths, bypass
+        bits = bits.replace(' ', "");
+        bits += "1"; // seq_scaling_matrix_present_flag
+        bits += "1000010001"; // list 0 present, se(-8): next scale is 0
+        bits += "0000000"; // lists 1 to 7 absent
+        bits += "1"; // log2_max_frame_num
+        bits += "010"; // picture order type 1
+        bits += "0 1 1 010 1".replace(' ', "").as_str(); // cycle of one offset
+        bits += "1 0"; // reference frames, gaps
+        bits += "00101 010"; // 5 x 2 macroblocks
+        bits += "1 1 0"; // frames only, direct, no cropping
+        let bits: Vec<char> = bits.chars().filter(|char| !char.is_whitespace()).collect();
+        let mut sps = vec![100, 0, 31];
+        sps.extend(bits.chunks(8).map(|chunk| {
+            (0..8).fold(0, |byte, at| {
+                byte << 1 | u8::from(chunk.get(at) == Some(&'1'))
+            })
+        }));
+        assert_eq!(resolution(&sps), Some((80, 32)));
+    }
+}

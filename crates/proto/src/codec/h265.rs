@@ -114,3 +114,53 @@ fn skip_profile_tier_level(bits: &mut Bits, sub_layers: u32) -> Option<()> {
     }
     bits.skip(present)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vectors::hex;
+
+    /// Parameter sets of x265.
+    const VPS: &str = "40010c01ffff016000000300900000030000030078959809";
+    const SPS_HD: &str = "420101016000000300900000030000030078a003c08010e596566924cae68080\
+                          000003008000000f04";
+    const PPS: &str = "4401c172b46240";
+
+    fn inspect_hex(text: &str) -> PayloadInfo {
+        inspect(&hex(text))
+    }
+
+    #[test]
+    fn parameter_sets_start_a_keyframe() {
+        assert!(inspect_hex(VPS).keyframe);
+        let info = inspect_hex(SPS_HD);
+        assert!(info.keyframe && info.parameter_sets);
+        assert_eq!(info.resolution, Some((1920, 1080)));
+        let info = inspect_hex(PPS);
+        assert!(!info.keyframe && info.parameter_sets);
+    }
+
+    #[test]
+    fn resolution_is_inside_the_conformance_window_and_after_sub_layers() {
+        let sps = "42010401600000030090000003000003003c0000a00a480b9c95965652b2959649\
+                   32b9a020000003002000000303c1";
+        assert_eq!(inspect_hex(sps).resolution, Some((322, 182)));
+    }
+
+    #[test]
+    fn aggregate_is_read_whole() {
+        let info = inspect_hex(&format!("6001 0018 {VPS} 0029 {SPS_HD} 0007 {PPS}"));
+        assert!(info.keyframe && info.parameter_sets);
+        assert_eq!(info.resolution, Some((1920, 1080)));
+    }
+
+    #[test]
+    fn only_the_first_segment_of_a_random_access_picture_is_a_start() {
+        assert!(inspect_hex("2801af0842").keyframe, "IDR_N_LP");
+        assert!(inspect_hex("2a01af0842").keyframe, "CRA");
+        assert!(!inspect_hex("28012f0842").keyframe, "a later segment");
+        assert!(inspect_hex("6201 94 af0842").keyframe, "first fragment");
+        assert!(!inspect_hex("6201 14 af0842").keyframe, "middle fragment");
+        assert!(!inspect_hex("0201d8097e").keyframe, "inter picture");
+    }
+}

@@ -136,3 +136,68 @@ fn size(width: u32, height: u32) -> Option<(u16, u16)> {
     }
     Some((u16::try_from(width).ok()?, u16::try_from(height).ok()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_go_both_ways_in_any_case() {
+        for codec in Codec::ALL {
+            assert_eq!(Codec::from_name(codec.name()), Some(codec));
+            assert_eq!(Codec::from_name(&codec.name().to_uppercase()), Some(codec));
+        }
+        assert_eq!(Codec::from_name("AV1X"), Some(Codec::Av1));
+        assert_eq!(Codec::from_name("rtx"), None);
+    }
+
+    #[test]
+    fn every_opus_packet_is_a_start() {
+        assert!(inspect(Codec::Opus, &[0x78, 0x01]).keyframe);
+        assert!(!inspect(Codec::Opus, &[]).keyframe);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(payload in prop::collection::vec(any::<u8>(), 0..200)) {
+            for codec in Codec::ALL {
+                inspect(codec, &payload);
+            }
+        }
+
+        /// A valid beginning takes the parsers further in than noise does.
+        #[test]
+        fn arbitrary_bytes_after_a_valid_start_never_panic(
+            tail in prop::collection::vec(any::<u8>(), 0..80),
+        ) {
+            let starts: [(Codec, &[u8]); 6] = [
+                (Codec::H264, &[0x67, 100, 0, 31]),
+                (Codec::H264, &[0x78, 0, 40, 0x67, 66, 0, 31]),
+                (Codec::H265, &[0x42, 0x01, 0x01]),
+                (Codec::Vp8, &[0x90, 0xf0]),
+                (Codec::Vp9, &[0xae]),
+                (Codec::Av1, &[0x18, 0x08]),
+            ];
+            for (codec, start) in starts {
+                inspect(codec, &[start, &tail].concat());
+            }
+        }
+
+        #[test]
+        fn vp8_rewrite_is_read_back(
+            mut payload in prop::collection::vec(any::<u8>(), 0..12),
+            picture_id: u16,
+            tl0picidx: u8,
+        ) {
+            let Some(before) = vp8::Descriptor::parse(&payload) else { return Ok(()) };
+            before.rewrite(&mut payload, picture_id, tl0picidx);
+            let after = vp8::Descriptor::parse(&payload).expect("a rewrite keeps the form");
+            let mask = (1_u32 << before.picture_id_bits) as u16 - 1;
+            prop_assert_eq!(after.picture_id, before.picture_id.map(|_| picture_id & mask));
+            prop_assert_eq!(after.tl0picidx, before.tl0picidx.map(|_| tl0picidx));
+            prop_assert_eq!(after.header_len, before.header_len);
+            prop_assert_eq!(after.tid, before.tid);
+        }
+    }
+}

@@ -160,3 +160,100 @@ fn resolution(frame: &[u8]) -> Option<(u16, u16)> {
     let side = |low, high| u32::from(u16::from_le_bytes([low, high]) & 0x3fff);
     super::size(side(header[3], header[4]), side(header[5], header[6]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vectors::hex;
+
+    /// A 640x360 key frame of libvpx, cut after its size.
+    const KEY_FRAME: &str = "d033009d012a80026801 01c708";
+
+    #[test]
+    fn descriptor_of_one_byte() {
+        let descriptor = Descriptor::parse(&hex("30 d0")).unwrap();
+        assert!(descriptor.start_of_partition && descriptor.non_reference);
+        assert_eq!(descriptor.picture_id, None);
+        assert_eq!(descriptor.picture_id_bits, 0);
+        assert_eq!(descriptor.header_len, 1);
+    }
+
+    #[test]
+    fn descriptor_with_every_field() {
+        // X S; I L T K; 15-bit id 0x1234, TL0PICIDX 0x56, TID 2, Y, KEYIDX 9.
+        let descriptor = Descriptor::parse(&hex("90 f0 9234 56 a9 00")).unwrap();
+        assert_eq!(descriptor.picture_id, Some(0x1234));
+        assert_eq!(descriptor.picture_id_bits, 15);
+        assert_eq!(descriptor.tl0picidx, Some(0x56));
+        assert_eq!(descriptor.tid, Some(2));
+        assert!(descriptor.layer_sync);
+        assert_eq!(descriptor.key_idx, Some(9));
+        assert_eq!(descriptor.header_len, 6);
+    }
+
+    #[test]
+    fn key_index_without_layer_says_nothing_about_layers() {
+        let descriptor = Descriptor::parse(&hex("80 10 e3")).unwrap();
+        assert_eq!((descriptor.tid, descriptor.layer_sync), (None, false));
+        assert_eq!(descriptor.key_idx, Some(3));
+    }
+
+    #[test]
+    fn truncated_descriptor_is_refused() {
+        let whole = hex("90 f0 9234 56 a9");
+        for len in 0..whole.len() {
+            assert!(Descriptor::parse(&whole[..len]).is_none(), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn rewrite_keeps_lengths_and_other_fields() {
+        let mut long = hex("90 f0 9234 56 a9 77");
+        Descriptor::parse(&long)
+            .unwrap()
+            .rewrite(&mut long, 0x7fff, 0xee);
+        assert_eq!(long, hex("90 f0 ffff ee a9 77"));
+        let mut short = hex("90 80 12 77");
+        Descriptor::parse(&short)
+            .unwrap()
+            .rewrite(&mut short, 0x01ff, 0xee);
+        assert_eq!(short, hex("90 80 7f 77"));
+        let mut bare = hex("10 77");
+        Descriptor::parse(&bare).unwrap().rewrite(&mut bare, 1, 1);
+        assert_eq!(bare, hex("10 77"));
+    }
+
+    #[test]
+    fn rewrite_of_a_shorter_payload_does_nothing() {
+        let descriptor = Descriptor::parse(&hex("90 f0 9234 56 a9 77")).unwrap();
+        let mut short = hex("90 f0 92");
+        descriptor.rewrite(&mut short, 1, 1);
+        assert_eq!(short, hex("90 f0 92"));
+    }
+
+    #[test]
+    fn key_frame_tells_its_size() {
+        let info = inspect(&hex(&format!("90 80 01 {KEY_FRAME}")));
+        assert!(info.keyframe);
+        assert_eq!(info.resolution, Some((640, 360)));
+    }
+
+    #[test]
+    fn upscaling_hint_is_no_part_of_the_size() {
+        let info = inspect(&hex("10 d033009d012a 8042 68c1"));
+        assert_eq!(info.resolution, Some((640, 360)));
+    }
+
+    #[test]
+    fn inter_frame_and_later_packets_are_no_start() {
+        assert!(!inspect(&hex("10 3103000f11fc0018")).keyframe);
+        assert!(
+            !inspect(&hex(&format!("00 {KEY_FRAME}"))).keyframe,
+            "not the start"
+        );
+        assert!(
+            !inspect(&hex(&format!("11 {KEY_FRAME}"))).keyframe,
+            "second partition"
+        );
+    }
+}

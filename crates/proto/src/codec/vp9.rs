@@ -80,35 +80,37 @@ impl Descriptor {
             }
         }
         if has(HAS_STRUCTURE) {
-            descriptor.resolution = parse_structure(payload, at)?;
+            let (largest, after) = parse_structure(payload, *at)?;
+            descriptor.resolution = largest;
+            *at = after;
         }
         (descriptor.header_len <= payload.len()).then_some(descriptor)
     }
 }
 
-/// Reads the scalability structure at `at` and moves past it; gives the largest layer's size.
-fn parse_structure(payload: &[u8], at: &mut usize) -> Option<Option<(u16, u16)>> {
-    let first = *payload.get(*at)?;
-    *at += 1;
+/// Reads the scalability structure at `at`; gives the largest layer's size and where it ends.
+fn parse_structure(payload: &[u8], mut at: usize) -> Option<(Option<(u16, u16)>, usize)> {
+    let first = *payload.get(at)?;
+    at += 1;
     let mut largest = None;
     if first & 0x10 != 0 {
         for _ in 0..=first >> 5 {
-            let sides = payload.get(*at..)?.first_chunk::<4>()?;
+            let sides = payload.get(at..)?.first_chunk::<4>()?;
             let width = u16::from_be_bytes([sides[0], sides[1]]);
             let height = u16::from_be_bytes([sides[2], sides[3]]);
             largest = largest.max(super::size(width.into(), height.into()));
-            *at += 4;
+            at += 4;
         }
     }
     if first & 0x08 != 0 {
-        let pictures = *payload.get(*at)?;
-        *at += 1;
+        let pictures = *payload.get(at)?;
+        at += 1;
         for _ in 0..pictures {
-            let references = payload.get(*at)? >> 2 & 0x03;
-            *at += 1 + usize::from(references);
+            let references = payload.get(at)? >> 2 & 0x03;
+            at += 1 + usize::from(references);
         }
     }
-    Some(largest)
+    Some((largest, at))
 }
 
 /// The size in `uncompressed_header()` of a key frame (VP9 bitstream specification §6.2).
@@ -133,9 +135,80 @@ fn frame_size(frame: &[u8]) -> Option<(u16, u16)> {
     }
     let subsampled = profile == 1 || profile == 3;
     if bits.bits(3)? == COLOR_SPACE_RGB {
-        bits.skip(if subsampled { 1 } else { 0 })?; // reserved_zero
+        bits.skip(u32::from(subsampled))?; // reserved_zero
     } else {
         bits.skip(if subsampled { 4 } else { 1 })?; // color_range, subsampling, reserved_zero
     }
     super::size(bits.bits(16)? + 1, bits.bits(16)? + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vectors::hex;
+
+    /// A 322x182 key frame of libvpx, cut after its size.
+    const KEY_FRAME: &str = "824983420014100b560038241c184a";
+
+    fn inspect_hex(text: &str) -> PayloadInfo {
+        inspect(&hex(text))
+    }
+
+    #[test]
+    fn keyframe_tells_its_size_in_the_uncompressed_header() {
+        // I, B; 15-bit picture id.
+        let info = inspect_hex(&format!("88 8123 {KEY_FRAME}"));
+        assert!(info.keyframe);
+        assert_eq!(info.resolution, Some((322, 182)));
+        assert!(!info.parameter_sets);
+    }
+
+    #[test]
+    fn profile_1_header_has_subsampling_before_the_size() {
+        let info = inspect_hex("88 11 a249834200013e00b2c007048383094000066000");
+        assert_eq!(info.resolution, Some((160, 90)));
+    }
+
+    #[test]
+    fn scalability_structure_tells_the_largest_layer() {
+        // I L B E V; SID 0; N_S=1 (two layers), Y, G; 320x180, 640x360; two pictures, one of them
+        // with two references.
+        let head = "ae 05 00 07 38 0140 00b4 0280 0168 02 00 08 01 02";
+        let info = inspect_hex(&format!("{head} 00 0000"));
+        assert_eq!(
+            info,
+            PayloadInfo {
+                keyframe: true,
+                resolution: Some((640, 360)),
+                parameter_sets: true,
+            }
+        );
+        let descriptor = Descriptor::parse(&hex(head)).unwrap();
+        assert_eq!(descriptor.header_len, hex(head).len());
+    }
+
+    #[test]
+    fn encrypted_body_is_still_a_keyframe() {
+        let info = inspect_hex("88 01 ffffffffffffffffffffffffffffffff");
+        assert!(info.keyframe);
+        assert_eq!(info.resolution, None);
+    }
+
+    #[test]
+    fn upper_layer_later_packet_and_inter_frame_are_no_start() {
+        assert!(!inspect_hex(&format!("a8 01 03 00 {KEY_FRAME}")).keyframe); // SID 1
+        assert!(!inspect_hex(&format!("80 01 {KEY_FRAME}")).keyframe); // no B
+        assert!(!inspect_hex(&format!("c8 01 {KEY_FRAME}")).keyframe); // P
+    }
+
+    #[test]
+    fn flexible_mode_has_references_and_no_tl0picidx() {
+        // I P L F B: picture id, layers, two references.
+        let descriptor = Descriptor::parse(&hex("f8 01 00 03 02 aa")).unwrap();
+        assert_eq!(descriptor.header_len, 5);
+        assert!(
+            Descriptor::parse(&hex("f8 01 00 03 03 03 02")).is_none(),
+            "four references"
+        );
+    }
 }
