@@ -71,12 +71,12 @@ function call(source, args) {
 }
 
 const operations = {
-  async launch({ browser, prefix }) {
+  async launch({ key, browser, prefix }) {
     const engine = ENGINES[browser];
     // The prefix runs the browser in another network namespace.
     const executablePath = prefix ?? engine.executablePath;
     const launched = await puppeteer.launch({ ...engine, executablePath, headless: true, pipe: browser === 'chromium' });
-    browsers.set(prefix ? `${browser}:${prefix}` : browser, launched);
+    browsers.set(key, launched);
     return launched.version();
   },
 

@@ -74,7 +74,7 @@ class Driver:
         """Open an empty page in a context of its own, starting the browser when it is the first."""
         browser = f"{engine}:{prefix}" if prefix else engine
         if browser not in self._launched:
-            launch = self.ask("launch", 60, browser=engine, prefix=prefix)
+            launch = self.ask("launch", 60, browser=engine, prefix=prefix, key=browser)
             self._launched[browser] = asyncio.create_task(launch)
         await self._launched[browser]
         name = f"page{next(self._numbers)}"

@@ -8,8 +8,15 @@ let connection;
 let resource;
 let local;
 
+/** The answer with one candidate only: a relay at that port of this machine. */
+function detour(sdp, port) {
+  const lines = sdp.split('\r\n').filter((line) => !line.startsWith('a=candidate:') && line !== 'a=end-of-candidates');
+  const candidate = `a=candidate:1 1 udp 2130706431 127.0.0.1 ${port} typ host`;
+  return lines.flatMap((line) => (line.startsWith('a=ice-pwd:') ? [line, candidate] : [line])).join('\r\n');
+}
+
 /** The offer is sent at once, without candidates: an ICE-lite server learns them from the checks. */
-async function signal(url, token) {
+async function signal(url, token, through) {
   await connection.setLocalDescription();
   const response = await fetch(url, {
     method: 'POST',
@@ -19,7 +26,7 @@ async function signal(url, token) {
   const body = await response.text();
   if (response.status !== 201) return { status: response.status, body };
   resource = new URL(response.headers.get('Location'), url).href;
-  await connection.setRemoteDescription({ type: 'answer', sdp: body });
+  await connection.setRemoteDescription({ type: 'answer', sdp: through ? detour(body, through) : body });
   return { status: 201, resource, etag: response.headers.get('ETag'), link: response.headers.get('Link') };
 }
 
@@ -43,13 +50,13 @@ window.publish = async (url, token, { codec, width = 640, height = 360, video: w
   return signal(url, token);
 };
 
-window.watch = async (url, token) => {
+window.watch = async (url, token, { through } = {}) => {
   connection = new RTCPeerConnection();
   const stream = new MediaStream();
   connection.ontrack = ({ track }) => stream.addTrack(track);
   connection.addTransceiver('video', { direction: 'recvonly' });
   connection.addTransceiver('audio', { direction: 'recvonly' });
-  const answer = await signal(url, token);
+  const answer = await signal(url, token, through);
   if (answer.status === 201) {
     video.srcObject = stream;
     video.play().catch(() => {});

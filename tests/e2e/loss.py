@@ -1,0 +1,133 @@
+"""Two ways to lose packets: a seeded relay in this process, and a network namespace where the kernel drops."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import stat
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+Address = tuple[str, int]
+
+
+class Unavailable(Exception):  # noqa: N818 - a state of the machine, not a fault
+    """This machine or user cannot make a lossy network; the message says why."""
+
+
+class Relay(asyncio.DatagramProtocol):
+    """Passes datagrams between one client and the server, and drops a share of them in both directions."""
+
+    def __init__(self, server: Address, share: float, seed: int) -> None:
+        self._server = server
+        self._share = share
+        self._dice = random.Random(seed)
+        self._client: Address | None = None
+        self._front: asyncio.DatagramTransport | None = None
+        self.passed = 0
+        self.dropped = 0
+
+    @classmethod
+    @asynccontextmanager
+    async def start(
+        cls, server: Address, *, share: float, seed: int
+    ) -> AsyncGenerator[Relay, None]:
+        loop = asyncio.get_running_loop()
+        transport, relay = await loop.create_datagram_endpoint(
+            lambda: cls(server, share, seed), local_addr=("127.0.0.1", 0)
+        )
+        relay._front = transport
+        try:
+            yield relay
+        finally:
+            transport.close()
+
+    @property
+    def port(self) -> int:
+        assert self._front is not None
+        return self._front.get_extra_info("sockname")[1]
+
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        if self._dice.random() < self._share:
+            self.dropped += 1
+            return
+        self.passed += 1
+        assert self._front is not None
+        if addr == self._server:
+            if self._client is not None:
+                self._front.sendto(data, self._client)
+        else:
+            self._client = addr
+            self._front.sendto(data, self._server)
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """A network namespace behind a virtual cable on which datagrams are lost."""
+
+    name: str
+    outside: str
+    chromium: str
+
+
+RULES = """
+table inet loss {{
+  chain arriving {{ type filter hook input priority 0; meta l4proto udp numgen random mod 100 < {percent} drop; }}
+  chain leaving {{ type filter hook output priority 0; meta l4proto udp numgen random mod 100 < {percent} drop; }}
+}}
+"""
+
+
+@asynccontextmanager
+async def namespace(folder: Path, *, percent: int) -> AsyncGenerator[Namespace, None]:
+    """Make the namespace and take it away again; `Unavailable` where that is not allowed.
+
+    Loss comes from netem, or from nftables in kernels without netem.
+    """
+    if os.geteuid() != 0:
+        raise Unavailable("a network namespace needs root")
+    if not shutil.which("ip"):
+        raise Unavailable("`ip` of iproute2 was not found")
+    name = f"stagecast-{os.getpid()}"
+    cable = f"sc{os.getpid()}"
+    # RFC 2544's block for tests of networks: nobody's real network.
+    outside, inside = "198.18.77.1", "198.18.77.2"
+    await _run("ip", "netns", "add", name)
+    try:
+        await _run("ip", "link", "add", cable, "type", "veth", "peer", "name", "inside")
+        await _run("ip", "link", "set", "inside", "netns", name)
+        await _run("ip", "addr", "add", f"{outside}/30", "dev", cable)
+        await _run("ip", "link", "set", cable, "up")
+        await _run("ip", "-n", name, "addr", "add", f"{inside}/30", "dev", "inside")
+        await _run("ip", "-n", name, "link", "set", "inside", "up")
+        await _run("ip", "-n", name, "link", "set", "lo", "up")
+        try:
+            netem = ("root", "netem", "loss", f"{percent}%")
+            await _run("tc", "qdisc", "add", "dev", cable, *netem)
+            await _run("tc", "-n", name, "qdisc", "add", "dev", "inside", *netem)
+        except Unavailable:
+            rules = RULES.format(percent=percent)
+            await _run("ip", "netns", "exec", name, "nft", "-f", "-", given=rules)
+        script = folder / "chromium"
+        script.write_text(f'#!/bin/sh\nexec ip netns exec {name} /usr/bin/chromium "$@"\n')
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+        yield Namespace(name, outside, str(script))
+    finally:
+        # The cable goes with the namespace that holds its other end.
+        await _run("ip", "netns", "delete", name)
+
+
+async def _run(*command: str, given: str = "") -> None:
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, errors = await process.communicate(given.encode())
+    if process.returncode != 0:
+        raise Unavailable(f"{' '.join(command)}: {errors.decode().strip()}")

@@ -1,0 +1,72 @@
+"""A viewer behind a network that loses 5 % of all datagrams in both directions."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import ffmpeg
+from tests.e2e.browser import Page
+from tests.e2e.conftest import Open
+from tests.e2e.deadline import until
+from tests.e2e.loss import Namespace, Relay, Unavailable, namespace
+from tests.e2e.server import Server, Token
+from tests.e2e.watching import hears, sees
+
+SHARE = 0.05
+
+
+async def watches_through_loss(viewer: Page, url: str, through: int | None = None) -> None:
+    """Decode 300 frames in time, which repair alone makes possible."""
+    answer = await viewer.evaluate("(...given) => watch(...given)", url, None, {"through": through})
+    assert answer["status"] == 201, answer
+    await sees(viewer, frames=30)
+    await hears(viewer)
+    start = await viewer.evaluate("async () => (await report()).video.framesDecoded")
+    await viewer.until(
+        "async (wanted) => (await report()).video.framesDecoded >= wanted",
+        start + 300,
+        deadline=15,
+        what="300 frames are decoded in 15 s",
+    )
+    seen = await viewer.evaluate("async () => (await report()).video")
+    assert seen["nackCount"] > 0, "nothing was lost: the test tests nothing"
+    assert seen["pliCount"] <= 5, "loss is to be repaired by retransmission, not by key frames"
+
+
+async def test_a_viewer_behind_a_lossy_relay_goes_on(server: Server, rtc: Open) -> None:
+    token = await server.token("relay")
+    seed = random.SystemRandom().randrange(1 << 32)
+    print(f"seed {seed}")
+    async with (
+        await ffmpeg.Publisher.start(token, size="640x360"),
+        Relay.start(("127.0.0.1", server.media_port), share=SHARE, seed=seed) as relay,
+    ):
+        await until(token.live, what="ffmpeg is live")
+        await watches_through_loss(await rtc(), token.whep, relay.port)
+        assert relay.dropped > 0
+
+
+async def test_a_viewer_in_a_lossy_network_namespace_goes_on(
+    open_page: Open, origin: str, tmp_path: Path
+) -> None:
+    try:
+        async with namespace(tmp_path, percent=round(SHARE * 100)) as network:
+            # Started after the network is there, so that its address is among the candidates.
+            server = await Server.start("lossy", tmp_path / "data")
+            try:
+                await in_namespace(await server.token("lossy"), network, open_page, origin)
+            finally:
+                await server.stop()
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+
+
+async def in_namespace(token: Token, network: Namespace, open_page: Open, origin: str) -> None:
+    async with await ffmpeg.Publisher.start(token, size="640x360"):
+        await until(token.live, what="ffmpeg is live")
+        viewer = await open_page("chromium", prefix=network.chromium)
+        await viewer.goto(f"{origin}/rtc.html".replace("127.0.0.1", network.outside))
+        await watches_through_loss(viewer, token.whep.replace("127.0.0.1", network.outside))
