@@ -11,6 +11,9 @@ PYTHON ?= python3
 ARGS ?=
 
 BIN := .venv/bin
+# Not `npm ci`: that fails when a registry lacks a platform's optional package, which a lock then cannot name.
+# The lock still decides every version and hash.
+NPM_INSTALL := install --no-save --silent --no-audit --no-fund
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 export PYTHON
 
@@ -125,7 +128,7 @@ check-spec: setup
 	@mkdir -p $(@D)
 	@tools/preflight
 	@echo 'stagecast: installing web packages'
-	@npm --prefix web ci --silent --no-audit --no-fund
+	@npm --prefix web $(NPM_INSTALL)
 	@touch $@
 
 .make/web: .make/web-deps $(WEB_SOURCES)
@@ -135,12 +138,12 @@ check-spec: setup
 
 .make/tools: tools/package.json tools/package-lock.json
 	@mkdir -p $(@D)
-	@npm --prefix tools ci --silent --no-audit --no-fund
+	@npm --prefix tools $(NPM_INSTALL)
 	@touch $@
 
 .make/e2e: tests/e2e/package.json tests/e2e/package-lock.json
 	@mkdir -p $(@D)
-	@npm --prefix tests/e2e ci --silent --no-audit --no-fund
+	@npm --prefix tests/e2e $(NPM_INSTALL)
 	@touch $@
 
 .PHONY: .make/browsers

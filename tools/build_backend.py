@@ -54,7 +54,8 @@ def _require_web_apps() -> None:
         sys.exit(
             "stagecast: the web apps are not built and npm was not found; install Node.js 20 or newer"
         )
-    for arguments in (["ci"], ["run", "build"]):
+    # Not `npm ci`, for the reason that stands in the Makefile.
+    for arguments in (["install", "--no-save"], ["run", "build"]):
         subprocess.run([npm, *arguments], cwd=WEB, check=True)
     if not (WEB_DIST / "index.html").is_file():
         sys.exit(f"stagecast: npm run build left no {WEB_DIST.relative_to(ROOT)}/index.html")
