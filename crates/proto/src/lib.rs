@@ -7,9 +7,11 @@
 //!
 //! One folder or file a protocol:
 //! - [`codec`]: what one RTP payload says about its frame, for each codec we carry.
+//! - [`stun`]: which protocol a datagram is, and which session a Binding request is for.
 
 #![forbid(unsafe_code)]
 
 pub mod codec;
+pub mod stun;
 #[cfg(test)]
 mod vectors;
