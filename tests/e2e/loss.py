@@ -15,7 +15,7 @@ from pathlib import Path
 Address = tuple[str, int]
 
 
-class Unavailable(Exception):  # noqa: N818 - a state of the machine, not a fault
+class Unavailable(Exception):
     """This machine or user cannot make a lossy network; the message says why."""
 
 
