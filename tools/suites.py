@@ -23,7 +23,7 @@ SUITES: dict[str, list[str]] = {
     "check": ["make", "--no-print-directory", "check"],
     "rust": ["cargo", "test", "--workspace", "--locked", "--quiet"],
     "web": ["npm", "--prefix", "web", "run", "--silent", "test"],
-    "unit": [*PYTEST, "-n", "2", "tests/unit", "tests/contract", "tests/api"],
+    "unit": [*PYTEST, "-n", "2", "tests/tools", "tests/unit", "tests/contract", "tests/api"],
     "media": [*PYTEST, "tests/media"],
     "e2e": [*PYTEST, "--durations=10", "tests/e2e"],
 }
