@@ -43,7 +43,7 @@ const WAIT_SECONDS = 30;
 const HIDDEN_POLL_MS = 5_000;
 const RESUME_MS = 5_000;
 /** Packets on their way when the publisher stopped do not mean that it is back. */
-const STRAGGLERS_MS = 1_500;
+const STRAGGLERS_MS = 3_000;
 
 export class Whep extends Emitter<WhepEvents> {
   readonly #options: WhepOptions;
