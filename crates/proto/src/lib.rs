@@ -7,11 +7,13 @@
 //!
 //! One folder or file a protocol:
 //! - [`codec`]: what one RTP payload says about its frame, for each codec we carry.
+//! - [`sdp`]: session descriptions and trickle fragments.
 //! - [`stun`]: which protocol a datagram is, and which session a Binding request is for.
 
 #![forbid(unsafe_code)]
 
 pub mod codec;
+pub mod sdp;
 pub mod stun;
 #[cfg(test)]
 mod vectors;
