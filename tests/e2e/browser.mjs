@@ -65,6 +65,14 @@ function page(name) {
   return found;
 }
 
+/** The page, or the frame in it whose address contains `frame`. */
+function target({ name, frame }) {
+  if (!frame) return page(name);
+  const found = page(name).frames().find((candidate) => candidate.url().includes(frame));
+  if (!found) throw new Error(`no frame ${frame} in ${name}`);
+  return found;
+}
+
 /** `(source)(...args)` as an expression: the page's own content policy does not apply to it. */
 function call(source, args) {
   return `(${source})(...${JSON.stringify(args)})`;
@@ -106,20 +114,20 @@ const operations = {
     return response?.status() ?? 0;
   },
 
-  evaluate: ({ name, source, args }) => page(name).evaluate(call(source, args)),
-  click: ({ name, selector }) => page(name).locator(selector).click(),
-  hover: ({ name, selector }) => page(name).locator(selector).hover(),
-  fill: ({ name, selector, text }) => page(name).locator(selector).fill(text),
+  evaluate: ({ source, args, ...where }) => target(where).evaluate(call(source, args)),
+  click: ({ selector, ...where }) => target(where).locator(selector).click(),
+  hover: ({ selector, ...where }) => target(where).locator(selector).hover(),
+  fill: ({ selector, text, ...where }) => target(where).locator(selector).fill(text),
   press: ({ name, key }) => page(name).keyboard.press(key),
-  wait: ({ name, selector, hidden }) =>
-    page(name)
+  wait: ({ selector, hidden, ...where }) =>
+    target(where)
       .waitForSelector(selector, hidden ? { hidden: true } : { visible: true })
       .then(() => true),
-  text: ({ name, selector }) => page(name).$eval(selector, (element) => element.innerText),
-  attribute: ({ name, selector, attribute }) =>
-    page(name).$eval(selector, (element, key) => element.getAttribute(key), attribute),
-  value: ({ name, selector }) => page(name).$eval(selector, (element) => element.value),
-  count: async ({ name, selector }) => (await page(name).$$(selector)).length,
+  text: ({ selector, ...where }) => target(where).$eval(selector, (element) => element.innerText),
+  attribute: ({ selector, attribute, ...where }) =>
+    target(where).$eval(selector, (element, key) => element.getAttribute(key), attribute),
+  value: ({ selector, ...where }) => target(where).$eval(selector, (element) => element.value),
+  count: async ({ selector, ...where }) => (await target(where).$$(selector)).length,
   url: ({ name }) => page(name).url(),
   problems: ({ name }) => page(name).problems.splice(0),
   viewport: ({ name, width, height }) => page(name).setViewport({ width, height }),

@@ -100,10 +100,15 @@ class Driver:
 class Page:
     """One tab with cookies of its own. Selectors are puppeteer's: CSS, `::-p-text(...)`, `::-p-aria(...)`."""
 
-    def __init__(self, driver: Driver, name: str, engine: Engine) -> None:
+    def __init__(self, driver: Driver, name: str, engine: Engine, frame: str = "") -> None:
         self._driver = driver
         self._name = name
+        self._frame = frame
         self.engine = engine
+
+    def frame(self, part: str) -> Page:
+        """The frame whose address contains that part; looked up again by every call."""
+        return Page(self._driver, self._name, self.engine, part)
 
     async def __aenter__(self) -> Self:
         return self
@@ -177,4 +182,4 @@ class Page:
         return await self._ask("axe")
 
     async def _ask(self, op: str, **arguments: Any) -> Any:
-        return await self._driver.ask(op, name=self._name, **arguments)
+        return await self._driver.ask(op, name=self._name, frame=self._frame, **arguments)

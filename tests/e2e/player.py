@@ -1,0 +1,75 @@
+"""The video of a product page, wherever in the page it is: frames, moving pixels, sound."""
+
+from __future__ import annotations
+
+from tests.e2e.browser import Page
+
+# Custom elements keep their video in a shadow tree.
+FIND = """
+const find = (root) => {
+    const video = root.querySelector('video');
+    if (video) return video;
+    for (const element of root.querySelectorAll('*')) {
+        const found = element.shadowRoot && find(element.shadowRoot);
+        if (found) return found;
+    }
+    return null;
+};
+const video = find(document);
+"""
+
+FRAMES = f"() => {{ {FIND} return video?.getVideoPlaybackQuality().totalVideoFrames ?? 0; }}"
+
+PIXELS = f"""() => {{
+    {FIND}
+    const canvas = new OffscreenCanvas(32, 18);
+    const context = canvas.getContext('2d', {{ willReadFrequently: true }});
+    context.drawImage(video, 0, 0, 32, 18);
+    return Array.from(context.getImageData(0, 0, 32, 18).data);
+}}"""
+
+LOUDNESS = f"""async () => {{
+    {FIND}
+    if (!video?.srcObject?.getAudioTracks().length) return 0;
+    if (!window.meter) {{
+        const context = new AudioContext();
+        await context.resume();
+        window.meter = context.createAnalyser();
+        context.createMediaStreamSource(video.srcObject).connect(window.meter);
+    }}
+    const samples = new Float32Array(window.meter.fftSize);
+    window.meter.getFloatTimeDomainData(samples);
+    return Math.max(...samples.map(Math.abs));
+}}"""
+
+
+async def plays(page: Page, *, frames: int = 20, deadline: float = 20) -> None:
+    """Wait until that many more frames are shown and the picture moves."""
+    start = await page.evaluate(FRAMES)
+    await page.until(
+        f"(wanted) => ({FRAMES})() >= wanted",
+        start + frames,
+        deadline=deadline,
+        what=f"{frames} more frames are shown in {page.engine}",
+    )
+    still = await page.evaluate(PIXELS)
+    await page.until(
+        f"(still) => ({PIXELS})().some((value, i) => Math.abs(value - still[i]) > 4)",
+        still,
+        what=f"the picture moves in {page.engine}",
+    )
+
+
+async def sounds(page: Page) -> None:
+    """Wait until there is sound in what the page plays."""
+    await page.until(
+        f"async () => (await ({LOUDNESS})()) > 0.01", what=f"there is sound in {page.engine}"
+    )
+
+
+async def size(page: Page) -> tuple[int, int]:
+    """The size of the picture in pixels."""
+    width, height = await page.evaluate(
+        f"() => {{ {FIND} return [video.videoWidth, video.videoHeight]; }}"
+    )
+    return width, height
