@@ -72,7 +72,7 @@ class Driver:
 
     async def open(self, engine: Engine, *, prefix: str | None = None) -> Page:
         """Open an empty page in a context of its own, starting the browser when it is the first."""
-        browser = f"{engine}:{prefix}" if prefix else engine
+        browser: str = f"{engine}:{prefix}" if prefix else engine
         if browser not in self._launched:
             launch = self.ask("launch", 60, browser=engine, prefix=prefix, key=browser)
             self._launched[browser] = asyncio.create_task(launch)
@@ -104,7 +104,7 @@ class Page:
         self._driver = driver
         self._name = name
         self._frame = frame
-        self.engine = engine
+        self.engine: Engine = engine
 
     def frame(self, part: str) -> Page:
         """The frame whose address contains that part; looked up again by every call."""
