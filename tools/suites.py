@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTEST = [sys.executable, "-m", "pytest", "-q", "--no-header"]
 
 SUITES: dict[str, list[str]] = {
-    "check": ["make", "--no-print-directory", "check"],
+    "check": ["make", "--no-print-directory", "--keep-going", "check"],
     "rust": ["cargo", "test", "--workspace", "--locked", "--quiet"],
     "web": ["npm", "--prefix", "web", "run", "--silent", "test"],
     "unit": [*PYTEST, "-n", "2", "tests/tools", "tests/unit", "tests/contract", "tests/api"],
