@@ -27,11 +27,11 @@ fn raise(error: &client::Error) -> PyErr {
 
 fn seconds(timeout: f64) -> Duration {
     // NaN and negative waits are no wait.
-    Duration::from_secs_f64(if timeout > 0.0 { timeout.min(MAX_WAIT) } else { 0.0 })
-}
-
-fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(value).expect("figures hold numbers and strings only")
+    Duration::from_secs_f64(if timeout > 0.0 {
+        timeout.min(MAX_WAIT)
+    } else {
+        0.0
+    })
 }
 
 /// See `_core.pyi`.
@@ -63,12 +63,14 @@ pub(crate) struct DelayProbe {
 impl DelayProbe {
     #[new]
     fn new() -> Self {
-        Self { probe: Arc::default() }
+        Self {
+            probe: Arc::default(),
+        }
     }
 
     fn report<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        let report = py.detach(|| json(&self.probe.report()));
-        PyBytes::new(py, &report)
+        let report = py.detach(|| serde_json::to_vec(&self.probe.report()));
+        PyBytes::new(py, &report.expect("figures hold numbers only"))
     }
 }
 
@@ -150,7 +152,9 @@ impl Client {
             let pool = pool.map_or_else(Pool::new, Ok)?;
             client::Client::new(config, pool, probe)
         });
-        Ok(Self { client: made.map_err(|e| raise(&e))? })
+        Ok(Self {
+            client: made.map_err(|e| raise(&e))?,
+        })
     }
 
     #[getter]
@@ -159,11 +163,13 @@ impl Client {
     }
 
     fn accept_answer(&self, py: Python<'_>, sdp: &str) -> PyResult<()> {
-        py.detach(|| self.client.accept_answer(sdp)).map_err(|e| raise(&e))
+        py.detach(|| self.client.accept_answer(sdp))
+            .map_err(|e| raise(&e))
     }
 
     fn wait_connected(&self, py: Python<'_>, timeout: f64) -> PyResult<bool> {
-        py.detach(|| self.client.wait_connected(seconds(timeout))).map_err(|e| raise(&e))
+        py.detach(|| self.client.wait_connected(seconds(timeout)))
+            .map_err(|e| raise(&e))
     }
 
     fn send_frame(&self, py: Python<'_>, kind: &str, data: &[u8], pts: u64) -> PyResult<bool> {
@@ -176,7 +182,8 @@ impl Client {
             }
         };
         let data = data.to_vec();
-        py.detach(|| self.client.send_frame(kind, data, pts)).map_err(|e| raise(&e))
+        py.detach(|| self.client.send_frame(kind, data, pts))
+            .map_err(|e| raise(&e))
     }
 
     fn next_frame(&self, py: Python<'_>, timeout: f64) -> PyResult<Option<Frame>> {
@@ -198,8 +205,9 @@ impl Client {
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
-        let stats = py.detach(|| self.client.stats().map(|s| json(&s)))?;
-        Some(PyBytes::new(py, &stats))
+        let stats = py.detach(|| self.client.stats())?;
+        let json = serde_json::to_vec(&stats).expect("figures hold numbers and strings only");
+        Some(PyBytes::new(py, &json))
     }
 
     #[pyo3(signature = (goodbye=true))]
