@@ -7,12 +7,16 @@
 //!
 //! One folder or file a protocol:
 //! - [`codec`]: what one RTP payload says about its frame, for each codec we carry.
+//! - [`ntp`]: the time that RTCP carries.
+//! - [`rtp`]: packet headers and their extensions.
 //! - [`sdp`]: session descriptions and trickle fragments.
 //! - [`stun`]: which protocol a datagram is, and which session a Binding request is for.
 
 #![forbid(unsafe_code)]
 
 pub mod codec;
+pub mod ntp;
+pub mod rtp;
 pub mod sdp;
 pub mod stun;
 #[cfg(test)]
