@@ -1,0 +1,5 @@
+"""``python -m stagecast`` is the ``stagecast`` command."""
+
+from stagecast.cli import app
+
+app()

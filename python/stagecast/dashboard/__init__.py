@@ -1,0 +1,1 @@
+"""What the dashboard needs beyond the management API: facts about the server, and live events."""

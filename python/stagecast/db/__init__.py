@@ -1,0 +1,1 @@
+"""The database: tables, migrations, and units of work that commit once."""

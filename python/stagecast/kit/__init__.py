@@ -1,0 +1,1 @@
+"""Small parts that know nothing of live video: each file is one idea with no product rule in it."""

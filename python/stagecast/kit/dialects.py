@@ -1,0 +1,103 @@
+"""How each area of the HTTP surface words a refusal.
+
+WHIP and WHEP answer ``text/plain``, everything else under ``/api`` the Millicast envelope, and the rest
+problem details (RFC 9457). The dialect follows from the path alone, so that refusals from anywhere
+(routing, validation, a service, the body limit) sound alike.
+"""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic.alias_generators import to_camel
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Match, Route
+from starlette.types import Scope
+
+from stagecast.errors import RequestError
+
+TEXT_PREFIXES = ("/api/whip", "/api/whep")
+_WORDS = {"extra_forbidden": "There is no such field.", "missing": "This field is required."}
+_PARAMETER_SOURCES = {"body", "query", "path", "header", "cookie"}
+
+
+def refusal(
+    path: str,
+    status: int,
+    message: str,
+    *,
+    field: str = "message",
+    errors: Mapping[str, Sequence[str]] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Build the response in the dialect of ``path``."""
+    if path.startswith(TEXT_PREFIXES):
+        lines = [f"{name}: {text}" for name, texts in (errors or {}).items() for text in texts]
+        text = f"{message}:\n" + "\n".join(lines) if lines else message
+        return PlainTextResponse(text, status, headers)
+    if path.startswith("/api/"):
+        if status >= 500:
+            body: dict[str, object] = {"status": "error", "message": message, "code": None}
+        else:
+            data: dict[str, object] = {field: message}
+            if errors:
+                data["errors"] = {name: list(texts) for name, texts in errors.items()}
+            body = {"status": "fail", "data": data}
+        return JSONResponse(body, status, headers)
+    problem = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": message,
+    }
+    return JSONResponse(problem, status, headers, media_type="application/problem+json")
+
+
+def field_errors(error: RequestValidationError) -> dict[str, list[str]]:
+    """Group pydantic's problems by the field's name on the wire: ``streams.0.streamName``."""
+    errors: dict[str, list[str]] = {}
+    for problem in error.errors():
+        parts = [str(part) for part in problem["loc"]]
+        if parts and parts[0] in _PARAMETER_SOURCES:
+            parts = parts[1:]
+        name = ".".join(to_camel(part) if "_" in part else part for part in parts) or "body"
+        text = _WORDS.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
+        errors.setdefault(name, []).append(text)
+    return errors
+
+
+def allowed_methods(app: FastAPI, scope: Scope) -> str:
+    """What the address can be called with: the router alone names the methods of its first match only."""
+    methods: set[str] = set()
+    for route in app.router.routes:
+        if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return ", ".join(sorted(methods))
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers that put every refusal into words."""
+
+    @app.exception_handler(RequestError)
+    async def _request_error(request: Request, error: RequestError) -> Response:  # pyright: ignore[reportUnusedFunction]
+        return refusal(
+            request.url.path,
+            error.status,
+            error.message,
+            field=error.field,
+            errors=error.errors,
+            headers=error.headers,
+        )
+
+    @app.exception_handler(RequestValidationError)
+    async def _validation(request: Request, error: RequestValidationError) -> Response:  # pyright: ignore[reportUnusedFunction]
+        return refusal(request.url.path, 400, "Validation errors", errors=field_errors(error))
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> Response:  # pyright: ignore[reportUnusedFunction]
+        path, headers = request.url.path, dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = allowed_methods(app, request.scope)
+        return refusal(path, error.status_code, error.detail, headers=headers)

@@ -1,0 +1,222 @@
+"""The engine: calls down to the media core, events and figures up from it.
+
+The core's threads write to an eventfd when lifecycle events wait; the event loop reads them and hands each,
+typed and in order, to the listeners. Figures are fetched once a second. Calls into the core take a few
+milliseconds at most and release the GIL; those on a request's path run in a thread so that a burst of joins
+does not hold up the loop.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+import structlog
+
+from stagecast.errors import RequestError, StartError
+from stagecast.media.errors import request_error
+from stagecast.media.events import EVENTS, MediaEvent
+from stagecast.media.figures import FIGURES, Figures
+from stagecast.settings import MediaSettings
+
+_log = structlog.stdlib.get_logger(__name__)
+_FIGURES_SECONDS = 1.0
+_R = TypeVar("_R")
+
+
+class Answer(Protocol):
+    """What `Core.publish` and `Core.view` return."""
+
+    @property
+    def session(self) -> str: ...
+    @property
+    def sdp(self) -> str: ...
+    @property
+    def etag(self) -> str: ...
+
+
+class Patched(Protocol):
+    """What `Core.patch` returns."""
+
+    @property
+    def fragment(self) -> str | None: ...
+    @property
+    def etag(self) -> str: ...
+
+
+class Core(Protocol):
+    """The part of `stagecast._core.Engine` that is used here; its stub has the contract."""
+
+    @property
+    def port(self) -> int: ...
+    def event_fd(self) -> int: ...
+    def drain_events(self) -> bytes: ...
+    def figures(self) -> bytes: ...
+    def publish(
+        self,
+        *,
+        stream: str,
+        source: str | None,
+        offer: str,
+        codec: str | None = None,
+        audio: bool = True,
+        video: bool = True,
+        local: bool = False,
+    ) -> Answer: ...
+    def view(
+        self, *, stream: str, source: str | None, offer: str, local: bool = False
+    ) -> Answer: ...
+    def patch(self, session: str, fragment: str, if_match: str | None) -> Patched: ...
+    def end_session(self, session: str, reason: str) -> bool: ...
+    def is_live(self, stream: str, source: str | None) -> bool: ...
+    def close(self) -> None: ...
+
+
+def open_core(settings: MediaSettings) -> Core:
+    """Load the native module and bind the media port."""
+    try:
+        from stagecast import _core  # noqa: PLC0415  (the one door; commands that need no media skip it)
+    except ImportError as error:
+        raise StartError(
+            f"The media core is not built ({error}). In a source tree run `make setup`; "
+            "an installed package has it, so install stagecast again."
+        ) from error
+    try:
+        return _core.Engine(core_config(settings))
+    except _core.CoreError as error:
+        raise StartError(f"The media core cannot start: {error.detail}") from error
+
+
+def core_config(settings: MediaSettings) -> bytes:
+    return json.dumps(
+        {
+            "port": settings.port,
+            "udp": settings.udp,
+            "tcp": settings.tcp,
+            "bind": [str(address) for address in settings.bind],
+            "advertise": [str(address) for address in settings.advertise],
+            "threads": settings.threads,
+            "connect_timeout_ms": _milliseconds(settings.connect_timeout.total_seconds()),
+            "consent_timeout_ms": _milliseconds(settings.consent_timeout.total_seconds()),
+            "max_sessions": settings.max_sessions,
+            "ring_max_bytes": int(settings.ring_size),
+            "ring_max_ms": _milliseconds(settings.ring_duration.total_seconds()),
+        }
+    ).encode()
+
+
+def _from_core(error: Exception) -> RequestError | None:
+    """Translate a `CoreError`, told by its two attributes: the class itself lives behind the door."""
+    code, detail = getattr(error, "code", None), getattr(error, "detail", None)
+    if isinstance(code, str) and isinstance(detail, str):
+        return request_error(code, detail)
+    return None
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+class Engine:
+    """Owns the core from `start` to `close`."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._listeners: list[Callable[[MediaEvent], None]] = []
+        self._figures_listeners: list[Callable[[Figures], None]] = []
+        self._figures_task: asyncio.Task[None] | None = None
+        self._closed = False
+        self.figures = Figures()
+
+    @property
+    def port(self) -> int:
+        """The bound media port, UDP and TCP."""
+        return self._core.port
+
+    def on_event(self, listener: Callable[[MediaEvent], None]) -> None:
+        self._listeners.append(listener)
+
+    def on_figures(self, listener: Callable[[Figures], None]) -> None:
+        self._figures_listeners.append(listener)
+
+    def start(self) -> None:
+        """Begin to hand out events and figures, in the running event loop."""
+        asyncio.get_running_loop().add_reader(self._core.event_fd(), self._pump)
+        self._figures_task = asyncio.create_task(self._fetch_figures(), name="media-figures")
+
+    async def close(self) -> None:
+        """End every session, hand out their last events and free the sockets; idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._figures_task is not None:
+            self._figures_task.cancel()
+            await asyncio.gather(self._figures_task, return_exceptions=True)
+            asyncio.get_running_loop().remove_reader(self._core.event_fd())
+        await asyncio.to_thread(self._core.close)
+        self._pump()
+
+    async def publish(
+        self,
+        *,
+        stream: str,
+        source: str | None,
+        offer: str,
+        codec: str | None,
+        audio: bool,
+        video: bool,
+        local: bool,
+    ) -> Answer:
+        return await self._call(
+            lambda: self._core.publish(
+                stream=stream,
+                source=source,
+                offer=offer,
+                codec=codec,
+                audio=audio,
+                video=video,
+                local=local,
+            )
+        )
+
+    async def view(self, *, stream: str, source: str | None, offer: str, local: bool) -> Answer:
+        return await self._call(
+            lambda: self._core.view(stream=stream, source=source, offer=offer, local=local)
+        )
+
+    async def patch(self, session: str, fragment: str, if_match: str | None) -> Patched:
+        return await self._call(lambda: self._core.patch(session, fragment, if_match))
+
+    def end_session(self, session: str, reason: str) -> bool:
+        """End a session; its `SessionEnded` event follows."""
+        return self._core.end_session(session, reason)
+
+    def is_live(self, stream: str, source: str | None) -> bool:
+        return self._core.is_live(stream, source)
+
+    async def _call(self, call: Callable[[], _R]) -> _R:
+        try:
+            return await asyncio.to_thread(call)
+        except Exception as error:
+            refusal = _from_core(error)
+            if refusal is None:
+                raise
+            raise refusal from error
+
+    def _pump(self) -> None:
+        for event in EVENTS.validate_json(self._core.drain_events()):
+            for listener in self._listeners:
+                try:
+                    listener(event)
+                except Exception:  # one listener's fault must not cost another its event
+                    _log.exception("media.event_listener_failed", event_type=event.type)
+
+    async def _fetch_figures(self) -> None:
+        while True:
+            await asyncio.sleep(_FIGURES_SECONDS)
+            try:
+                self.figures = FIGURES.validate_json(self._core.figures())
+                for listener in self._figures_listeners:
+                    listener(self.figures)
+            except Exception:  # the next second brings new figures
+                _log.exception("media.figures_failed")

@@ -1,0 +1,76 @@
+"""Lifecycle events of the media core, as it sends them: one JSON object each, told apart by ``type``."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+SessionKind = Literal["publisher", "viewer"]
+TrackKind = Literal["audio", "video"]
+Codec = Literal["h264", "vp8", "vp9", "av1", "h265", "opus"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrackInfo:
+    """One track of a live source."""
+
+    track: str
+    kind: TrackKind
+    codec: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionConnected:
+    """ICE and DTLS are up."""
+
+    type: Literal["session_connected"]
+    session: str
+    kind: SessionKind
+    stream: str
+    source: str | None
+    remote: str
+    protocol: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    """The session is gone, whatever ended it; sent once for every session that was answered."""
+
+    type: Literal["session_ended"]
+    session: str
+    kind: SessionKind
+    stream: str
+    source: str | None
+    reason: str
+    seconds: float
+    detail: str | None = None
+    remote: str | None = None
+    protocol: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLive:
+    """First media of a source arrived, or a newer session took the source over."""
+
+    type: Literal["source_live"]
+    stream: str
+    source: str | None
+    session: str
+    tracks: list[TrackInfo]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEnded:
+    """The source has no publisher any more."""
+
+    type: Literal["source_ended"]
+    stream: str
+    source: str | None
+    session: str
+
+
+MediaEvent = SessionConnected | SessionEnded | SourceLive | SourceEnded
+
+EVENTS: TypeAdapter[list[MediaEvent]] = TypeAdapter(
+    list[Annotated[MediaEvent, Field(discriminator="type")]]
+)

@@ -1,0 +1,1 @@
+"""For whoever operates the server: health, readiness, metrics."""

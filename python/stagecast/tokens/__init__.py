@@ -1,0 +1,1 @@
+"""Publish and subscribe tokens: who may send media into a stream, and who may watch."""

@@ -1,0 +1,40 @@
+"""Stream names, and the lists of names and patterns a token is good for.
+
+A name is 1 to 128 characters, case-sensitive, and one path segment of a URL. A pattern is an RE2 regular
+expression that must match the whole name; ``.*`` allows every name.
+"""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from stagecast.kit.pattern import matches
+
+MAX_NAME = 128
+
+
+class StreamRule(Protocol):
+    """A row of a token's stream list."""
+
+    @property
+    def stream_name(self) -> str: ...
+    @property
+    def is_regex(self) -> bool: ...
+
+
+def name_problem(name: str) -> str | None:
+    """What is wrong with a stream name, or None."""
+    if not 1 <= len(name) <= MAX_NAME:
+        return f"A stream name has 1 to {MAX_NAME} characters."
+    if any(character in "/?#\\" or not character.isprintable() for character in name):
+        return "A stream name cannot contain '/', '?', '#', '\\' or control characters."
+    if name in {".", ".."}:
+        return "'.' and '..' cannot be stream names: they mean something else in a URL."
+    return None
+
+
+def name_allowed(rules: Iterable[StreamRule], name: str) -> bool:
+    """Whether any rule covers the name."""
+    return any(
+        matches(rule.stream_name, name) if rule.is_regex else rule.stream_name == name
+        for rule in rules
+    )
