@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
@@ -16,6 +16,8 @@ const MAX_STAMPS: usize = 32_768;
 const MAX_SAMPLES: usize = 8_000_000;
 /// Payload bytes that identify a packet.
 const TAIL: usize = 64;
+/// The same payload after this long is a clip that began again, before it a retransmission.
+const REPEAT: Duration = Duration::from_secs(1);
 
 /// Collects delays of one publisher's packets over any number of viewers.
 #[derive(Default)]
@@ -67,7 +69,10 @@ impl Probe {
         let Some(key) = key(payload) else { return };
         let mut guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let inner = &mut *guard;
-        if inner.stamps.contains_key(&key) {
+        if let Some(stamp) = inner.stamps.get_mut(&key) {
+            if at.duration_since(*stamp).is_ok_and(|age| age > REPEAT) {
+                *stamp = at;
+            }
             return;
         }
         if inner.order.len() == MAX_STAMPS
@@ -147,7 +152,6 @@ fn percentiles(mut micros: Vec<u32>) -> Percentiles {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn delay_is_matched_by_the_end_of_the_payload() {

@@ -1,0 +1,124 @@
+"""`make bench`: measure, print, and compare with what is promised.
+
+Usage: python -m bench [join] [forward] [churn] [--viewers N] [--joins N] [--cycles N] [--seconds N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from bench import churn, forward, join
+from bench.figures import machine
+
+ARTIFACTS = Path(__file__).parent / ".artifacts"
+
+JOIN_P95_MS = 500
+FORWARD_P99_MS = 5
+RSS_GROWTH_MIB = 5
+
+
+def main() -> int:
+    """Run what is asked for (all by default); 1 when a promise is broken."""
+    parser = argparse.ArgumentParser(prog="python -m bench")
+    parser.add_argument("parts", nargs="*", metavar="join|forward|churn")
+    parser.add_argument("--joins", type=int, default=50)
+    parser.add_argument("--viewers", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--cycles", type=int, default=1000)
+    options = parser.parse_args()
+    unknown = set(options.parts) - {"join", "forward", "churn"}
+    if unknown:
+        parser.error(f"there is no part {', '.join(sorted(unknown))}")
+    parts = options.parts or ["join", "forward", "churn"]
+
+    results: dict[str, Any] = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    results["machine"] = machine()
+    verdicts: list[bool] = []
+    if "join" in parts:
+        results["join"] = join.measure(options.joins)
+        for name, figures in results["join"].items():
+            verdicts.append(_print_join(name, figures))
+    if "forward" in parts:
+        results["forward"] = forward.measure(options.viewers, options.seconds)
+        verdicts.append(_print_forward(results["forward"]))
+    if "churn" in parts:
+        results["churn"] = churn.measure(options.cycles, min(200, options.cycles // 2))
+        verdicts.append(_print_churn(results["churn"]))
+
+    ARTIFACTS.mkdir(exist_ok=True)
+    path = ARTIFACTS / "bench.json"
+    path.write_text(json.dumps(results, indent=2) + "\n")
+    print(
+        f"\nwritten to {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}"
+    )
+    return 0 if all(verdicts) else 1
+
+
+def _verdict(text: str, good: bool) -> bool:
+    print(f"  {'kept' if good else 'BROKEN'}: {text}", flush=True)
+    return good
+
+
+def _print_join(name: str, figures: dict[str, Any]) -> bool:
+    joined = figures["joined_ms"]
+    print(f"\nJoin, publisher {name}, 720p30, keyframe every 2 s, {joined['count']} joins")
+    for label, key in (
+        ("POST sent to answer", "answered_ms"),
+        ("POST sent to media connected", "connected_ms"),
+        ("POST sent to first decoded picture", "joined_ms"),
+    ):
+        row = figures[key]
+        print(
+            f"  {label:36} p50 {row['p50']:7.1f}   p95 {row['p95']:7.1f}   max {row['max']:7.1f} ms"
+        )
+    return _verdict(f"p95 under {JOIN_P95_MS} ms", joined["p95"] < JOIN_P95_MS)
+
+
+def _print_forward(figures: dict[str, Any]) -> bool:
+    print(
+        f"\nForwarding to {figures['viewers']} viewers, 720p30 2.5 Mbit/s, {figures['seconds']:.0f} s"
+    )
+    for label, key in (
+        ("each packet", "delay_ms"),
+        ("last packet of each frame", "frame_end_delay_ms"),
+        ("each packet, viewer's thread", "handled_delay_ms"),
+    ):
+        row = figures[key]
+        print(
+            f"  {label:36} p50 {row['p50_ms']:7.3f}   p95 {row['p95_ms']:7.3f}   "
+            f"p99 {row['p99_ms']:7.3f}   max {row['max_ms']:7.3f} ms"
+        )
+    print(
+        f"  {figures['packets_per_viewer_per_second']} packets/s a viewer, {figures['packets_lost']} lost; "
+        f"server {figures['cpu_us_per_packet']} µs a packet, {figures['cpu_share_of_a_core'] * 100:.0f} % "
+        f"of a core, {figures['memory_per_viewer_kib']} KiB a viewer"
+    )
+    good = figures["delay_ms"]["count"] > 0 and figures["delay_ms"]["p99_ms"] < FORWARD_P99_MS
+    return _verdict(f"p99 under {FORWARD_P99_MS} ms", good)
+
+
+def _print_churn(figures: dict[str, Any]) -> bool:
+    print(
+        f"\n{figures['cycles']} viewers joined and left, compared with after {figures['after_first']}"
+    )
+    growth = figures["rss_growth_kib"] / 1024
+    print(
+        f"  memory {growth:+.1f} MiB (of {figures['rss_mib']} MiB), "
+        f"descriptors {figures['descriptor_growth']:+d}, threads {figures['thread_growth']:+d}; "
+        f"{figures['cycles_per_second']} cycles/s, {figures['cpu_ms_per_cycle']} ms CPU a cycle"
+    )
+    return _verdict(
+        f"memory grows under {RSS_GROWTH_MIB} MiB, descriptors and threads do not",
+        growth < RSS_GROWTH_MIB
+        and figures["descriptor_growth"] <= 2
+        and figures["thread_growth"] <= 0,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

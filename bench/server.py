@@ -1,0 +1,111 @@
+"""A real `stagecast serve` on free ports and its own data directory, for as long as it is measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Self
+
+import httpx2
+
+COMMAND = Path(sys.executable).with_name("stagecast")
+STREAM = "bench"
+
+
+def free_port() -> int:
+    """A port that is free for TCP and UDP."""
+    while True:
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            tcp.bind(("127.0.0.1", 0))
+            port = tcp.getsockname()[1]
+            try:
+                udp.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+class Server:
+    """One server with one stream that may be published and watched."""
+
+    def __init__(self) -> None:
+        self._data = tempfile.TemporaryDirectory(prefix="stagecast-bench-")
+        self._port = free_port()
+        self._environment = os.environ | {
+            "STAGECAST_DATA": self._data.name,
+            "STAGECAST_HTTP__PORT": str(self._port),
+            "STAGECAST_MEDIA__PORT": str(free_port()),
+        }
+        self._log = Path(self._data.name) / "bench.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.account = ""
+        self.token = ""
+
+    def __enter__(self) -> Self:
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [str(COMMAND), "serve"], env=self._environment, stdout=log, stderr=log
+            )
+        try:
+            self._wait()
+            self._make_token()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(15)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._data.cleanup()
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise RuntimeError("the server is not running")
+        return self._process.pid
+
+    @property
+    def whip(self) -> str:
+        return f"http://127.0.0.1:{self._port}/api/whip/{STREAM}"
+
+    @property
+    def whep(self) -> str:
+        return f"http://127.0.0.1:{self._port}/api/whep/{self.account}/{STREAM}"
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if self._process is None or self._process.poll() is not None:
+                break
+            try:
+                address = f"http://127.0.0.1:{self._port}/readyz"
+                if httpx2.get(address, trust_env=False).status_code == 200:
+                    return
+            except httpx2.HTTPError:
+                pass
+            time.sleep(0.1)
+        raise RuntimeError(f"the server did not start:\n{self._log.read_text()[-3000:]}")
+
+    def _make_token(self) -> None:
+        made = subprocess.run(
+            [str(COMMAND), "token", "create", "--label", "bench", "--stream", STREAM, "--json"],
+            env=self._environment,
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+        token = json.loads(made.stdout)
+        self.account, self.token = token["accountId"], token["token"]
