@@ -1,3 +1,11 @@
-//! WebRTC: the media port, its sessions, and a client of the same protocols.
+//! WebRTC: the media port and its threads, and a client of the same protocols.
+//!
+//! Read in this order: [`mailbox`] (what a media thread is told), [`shard`] (its
+//! loop), [`feed`] (a source on a thread), [`udp`] and [`tcp`] (the wire).
 
 pub mod client;
+pub mod feed;
+pub mod mailbox;
+pub mod shard;
+pub mod tcp;
+pub mod udp;

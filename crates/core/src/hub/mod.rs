@@ -1,0 +1,22 @@
+//! Publishers into, readers out of: who gets which packet, and as what.
+//!
+//! A [`Source`] is fed by one publisher and holds [`Track`]s; a video track
+//! holds one [`Layer`] per simulcast encoding, an audio track exactly one. Each
+//! layer keeps its packets in a [`ring::Ring`]. A [`Reader`] holds a cursor into
+//! one layer of the audio and one of the video track and rewrites sequence
+//! number and timestamp so that the viewer sees one unbroken RTP stream,
+//! whatever happens on the publisher's side.
+//!
+//! Invariants: a packet is parsed once and its payload is never copied; a
+//! reader that is slow loses its own packets only; a layer is switched only at a
+//! keyframe.
+
+mod reader;
+mod rewrite;
+pub mod ring;
+mod source;
+mod track;
+
+pub use reader::{EgressTransport, Outgoing, Reader, ReaderPolicy, Wants};
+pub use source::Source;
+pub use track::{Inbound, KeyframeGate, Layer, Track};

@@ -1,0 +1,216 @@
+//! How the engine and the media threads talk to a media thread.
+//!
+//! A mailbox never blocks its sender. Packets between threads go as one message
+//! per source and burst; everything else is per session or rarer.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+
+use mio::net::TcpStream;
+use mio::{Poll, Token, Waker};
+use stagecast_core::Kind;
+use stagecast_core::id::{SessionId, SourceKey};
+use stagecast_core::packet::Packet;
+use stagecast_core::session::{Credentials, Ended, Publisher, Refusal, Viewer};
+
+use crate::engine::Patched;
+
+/// The poll token of every thread's waker.
+pub const WAKER: Token = Token(usize::MAX);
+
+/// Answer to a patch: `None` when the session is gone.
+pub type PatchReply = Option<Result<Patched, Refusal>>;
+
+/// A session of either role.
+#[derive(Debug)]
+pub enum Sessions {
+    /// Sends us media.
+    Publisher(Box<Publisher>),
+    /// Is sent media.
+    Viewer(Box<Viewer>),
+}
+
+/// A packet on its way to another thread's copy of a source.
+#[derive(Debug, Clone)]
+pub struct Relayed {
+    /// Track name.
+    pub track: Arc<str>,
+    /// Audio or video.
+    pub kind: Kind,
+    /// Whether the publisher takes keyframe requests.
+    pub can_ask_keyframe: bool,
+    /// Restriction id of the layer.
+    pub rid: Arc<str>,
+    /// The packet; its payload is shared.
+    pub packet: Packet,
+}
+
+/// A message to a media thread.
+#[derive(Debug)]
+pub enum Command {
+    /// Serve a new session.
+    Add {
+        /// Its id.
+        id: SessionId,
+        /// What it publishes or views.
+        key: SourceKey,
+        /// Its state.
+        session: Sessions,
+    },
+    /// End a session.
+    End {
+        /// Which.
+        session: SessionId,
+        /// Why.
+        ended: Ended,
+    },
+    /// Apply a fragment and reply.
+    Patch {
+        /// Which session.
+        session: SessionId,
+        /// The fragment.
+        fragment: String,
+        /// Precondition of the request.
+        if_match: Option<String>,
+        /// Credentials for a restart.
+        fresh: Credentials,
+        /// Where to reply.
+        reply: mpsc::SyncSender<PatchReply>,
+    },
+    /// A datagram that came in on another thread's socket.
+    Datagram {
+        /// The thread it came in on.
+        from: usize,
+        /// The peer.
+        source: SocketAddr,
+        /// Our address.
+        local: Option<IpAddr>,
+        /// The bytes.
+        bytes: Box<[u8]>,
+    },
+    /// Datagrams from this address belong to that thread.
+    Route {
+        /// The peer.
+        source: SocketAddr,
+        /// The thread; `None` when its session is over.
+        thread: Option<usize>,
+    },
+    /// A TCP connection whose first frames name a session of this thread.
+    Connection {
+        /// The connection.
+        stream: TcpStream,
+        /// The peer.
+        source: SocketAddr,
+        /// What was read of it so far.
+        buffered: Vec<u8>,
+    },
+    /// A thread has viewers for a source that lives here.
+    Subscribe {
+        /// Which source.
+        key: SourceKey,
+        /// The thread.
+        thread: usize,
+    },
+    /// It has none any more.
+    Unsubscribe {
+        /// Which source.
+        key: SourceKey,
+        /// The thread.
+        thread: usize,
+    },
+    /// A subscribed source has a new publisher.
+    Begin {
+        /// Which source.
+        key: SourceKey,
+        /// The publisher's number.
+        generation: u32,
+    },
+    /// Packets of a subscribed source.
+    Packets {
+        /// Which source.
+        key: SourceKey,
+        /// In order of arrival.
+        packets: Vec<Relayed>,
+    },
+    /// A subscribed source lost its publisher.
+    Finish {
+        /// Which source.
+        key: SourceKey,
+    },
+    /// Viewers of another thread need a keyframe.
+    Keyframe {
+        /// Which source.
+        key: SourceKey,
+        /// Track name.
+        track: Arc<str>,
+        /// Layer.
+        rid: Arc<str>,
+    },
+    /// End all sessions and stop.
+    Close,
+}
+
+/// The sending side.
+#[derive(Debug)]
+pub struct Mailbox {
+    commands: mpsc::Sender<Command>,
+    waker: Waker,
+    rung: Arc<AtomicBool>,
+}
+
+/// The receiving side, with the poll that its waker rings.
+#[derive(Debug)]
+pub struct Inbox {
+    /// The thread's poll.
+    pub poll: Poll,
+    commands: mpsc::Receiver<Command>,
+    rung: Arc<AtomicBool>,
+}
+
+impl Mailbox {
+    /// A mailbox and its inbox.
+    pub fn new() -> io::Result<(Self, Inbox)> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKER)?;
+        let (sender, receiver) = mpsc::channel();
+        let rung = Arc::new(AtomicBool::new(false));
+        let inbox = Inbox {
+            poll,
+            commands: receiver,
+            rung: Arc::clone(&rung),
+        };
+        Ok((
+            Self {
+                commands: sender,
+                waker,
+                rung,
+            },
+            inbox,
+        ))
+    }
+
+    /// Send; wakes the thread unless it already has been.
+    pub fn send(&self, command: Command) {
+        // A thread that has stopped takes nothing any more: shutdown.
+        if self.commands.send(command).is_ok()
+            && !self.rung.swap(true, Ordering::AcqRel)
+            && let Err(error) = self.waker.wake()
+        {
+            tracing::error!(%error, "cannot wake a media thread");
+        }
+    }
+}
+
+impl Inbox {
+    /// The next message, if there is one.
+    pub fn next(&self) -> Option<Command> {
+        self.commands.try_recv().ok()
+    }
+
+    /// To be called before looking for messages after a wake-up.
+    pub fn answer_bell(&self) {
+        self.rung.store(false, Ordering::Release);
+    }
+}

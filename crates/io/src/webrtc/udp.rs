@@ -1,0 +1,611 @@
+//! UDP the way a forwarding server needs it: many datagrams a system call, the
+//! local address of each, and runs of equal-sized datagrams to one peer in one
+//! message (generic segmentation offload, Linux `UDP_SEGMENT`).
+//!
+//! Everything unsafe about sockets is in this file.
+
+use std::io;
+use std::mem::{self, MaybeUninit};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, RawFd};
+use std::ptr;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Datagrams taken from the kernel at once.
+const RECEIVE_BATCH: usize = 64;
+/// Largest datagram taken whole; WebRTC stays below the Ethernet MTU.
+const RECEIVE_SIZE: usize = 2048;
+/// Room for one packet-info control message.
+const CONTROL_SIZE: usize = 128;
+/// The kernel's limit on segments of a message.
+const MAX_SEGMENTS: usize = 64;
+/// The kernel's limit on bytes of a message, less headers.
+const MAX_RUN_BYTES: usize = 65_000;
+/// Messages given to the kernel at once.
+const SEND_BATCH: usize = 64;
+
+/// A bound, non-blocking UDP socket that shares its port with other threads.
+#[derive(Debug)]
+pub struct UdpSocket {
+    socket: Socket,
+    v6: bool,
+    gso: bool,
+}
+
+impl UdpSocket {
+    /// Bind `address`; sockets of other threads may bind it too (`SO_REUSEPORT`).
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let v6 = address.is_ipv6();
+        let domain = if v6 { Domain::IPV6 } else { Domain::IPV4 };
+        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_reuse_port(true)?;
+        socket.set_nonblocking(true)?;
+        // As much as the system allows; `doctor` says how to allow more.
+        for size in [16 << 20, 4 << 20, 1 << 20] {
+            if socket.set_recv_buffer_size(size).is_ok() {
+                break;
+            }
+        }
+        for size in [16 << 20, 4 << 20, 1 << 20] {
+            if socket.set_send_buffer_size(size).is_ok() {
+                break;
+            }
+        }
+        if v6 {
+            socket.set_only_v6(true)?;
+            set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
+        } else {
+            set_option(&socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
+        }
+        socket.bind(&address.into())?;
+        // Setting and clearing the option tells whether the kernel knows it.
+        let gso = set_option(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, 1200).is_ok()
+            && set_option(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
+        Ok(Self { socket, v6, gso })
+    }
+
+    /// The bound address.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket
+            .local_addr()?
+            .as_socket()
+            .ok_or_else(|| io::ErrorKind::Unsupported.into())
+    }
+
+    /// Whether it carries addresses of this family.
+    pub fn carries(&self, address: &SocketAddr) -> bool {
+        self.v6 == address.is_ipv6()
+    }
+
+    /// Whether runs go out as one message.
+    pub fn has_gso(&self) -> bool {
+        self.gso
+    }
+}
+
+impl AsRawFd for UdpSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+fn set_option(socket: &Socket, level: i32, name: i32, value: i32) -> io::Result<()> {
+    // SAFETY: the pointer and length describe `value`, which outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of::<i32>() as libc::socklen_t,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Buffers for one receive call.
+pub struct Receiver {
+    data: Box<[[u8; RECEIVE_SIZE]; RECEIVE_BATCH]>,
+    received: Vec<Received>,
+}
+
+/// Where a datagram came from and to.
+#[derive(Debug, Clone, Copy)]
+struct Received {
+    source: SocketAddr,
+    local: Option<IpAddr>,
+    len: usize,
+}
+
+impl std::fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Receiver")
+            .field("received", &self.received.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Receiver {
+    fn default() -> Self {
+        let data = vec![[0u8; RECEIVE_SIZE]; RECEIVE_BATCH].into_boxed_slice();
+        Self {
+            data: data.try_into().expect("the length is RECEIVE_BATCH"),
+            received: Vec::with_capacity(RECEIVE_BATCH),
+        }
+    }
+}
+
+impl Receiver {
+    /// Take what waits, up to a batch; zero when nothing does.
+    pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        self.received.clear();
+        let mut names = [const { MaybeUninit::<libc::sockaddr_storage>::zeroed() }; RECEIVE_BATCH];
+        let mut control = [[0u64; CONTROL_SIZE / 8]; RECEIVE_BATCH];
+        let mut vectors: [libc::iovec; RECEIVE_BATCH] = std::array::from_fn(|i| libc::iovec {
+            iov_base: self.data[i].as_mut_ptr().cast(),
+            iov_len: RECEIVE_SIZE,
+        });
+        let mut messages: [libc::mmsghdr; RECEIVE_BATCH] = std::array::from_fn(|i| {
+            // SAFETY: all-zero is a valid `mmsghdr`.
+            let mut message: libc::mmsghdr = unsafe { mem::zeroed() };
+            message.msg_hdr.msg_name = names[i].as_mut_ptr().cast();
+            message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as u32;
+            message.msg_hdr.msg_iov = &raw mut vectors[i];
+            message.msg_hdr.msg_iovlen = 1;
+            message.msg_hdr.msg_control = control[i].as_mut_ptr().cast();
+            message.msg_hdr.msg_controllen = CONTROL_SIZE;
+            message
+        });
+        // SAFETY: every pointer in `messages` is to a live buffer of the stated length.
+        let count = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                messages.as_mut_ptr(),
+                RECEIVE_BATCH as u32,
+                libc::MSG_DONTWAIT,
+                ptr::null_mut(),
+            )
+        };
+        if count < 0 {
+            let error = io::Error::last_os_error();
+            return match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(0),
+                _ => Err(error),
+            };
+        }
+        for (i, message) in messages.iter().enumerate().take(count as usize) {
+            // SAFETY: the kernel filled the name of every received message.
+            let source = unsafe { address_of(&names[i]) };
+            // SAFETY: the kernel set the control length to what it wrote.
+            let local = unsafe { local_address(&message.msg_hdr) };
+            let truncated = message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
+            let len = if truncated {
+                0
+            } else {
+                message.msg_len as usize
+            };
+            if let Some(source) = source {
+                self.received.push(Received { source, local, len });
+            } else {
+                let source = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+                self.received.push(Received {
+                    source,
+                    local: None,
+                    len: 0,
+                });
+            }
+        }
+        Ok(count as usize)
+    }
+
+    /// Datagram `i` of the last call: from where, to which of our addresses, what.
+    /// One that was too long for us is empty.
+    pub fn datagram(&self, i: usize) -> (SocketAddr, Option<IpAddr>, &[u8]) {
+        let received = &self.received[i];
+        (
+            received.source,
+            received.local,
+            &self.data[i][..received.len],
+        )
+    }
+}
+
+/// SAFETY: `name` must hold an address that the kernel wrote, or zeroes.
+unsafe fn address_of(name: &MaybeUninit<libc::sockaddr_storage>) -> Option<SocketAddr> {
+    // SAFETY: zero-initialised, so reading any of it is fine; the family tells the layout.
+    unsafe {
+        let storage = name.as_ptr();
+        match i32::from((*storage).ss_family) {
+            libc::AF_INET => {
+                let v4 = &*storage.cast::<libc::sockaddr_in>();
+                let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
+                Some(SocketAddrV4::new(ip, u16::from_be(v4.sin_port)).into())
+            }
+            libc::AF_INET6 => {
+                let v6 = &*storage.cast::<libc::sockaddr_in6>();
+                let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+                let port = u16::from_be(v6.sin6_port);
+                Some(SocketAddrV6::new(ip, port, 0, v6.sin6_scope_id).into())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// SAFETY: `header` must come from a successful receive call whose buffers still live.
+unsafe fn local_address(header: &libc::msghdr) -> Option<IpAddr> {
+    // SAFETY: the CMSG macros walk within `msg_controllen`, which the kernel set.
+    unsafe {
+        let mut cmsg = libc::CMSG_FIRSTHDR(header);
+        while !cmsg.is_null() {
+            let data = libc::CMSG_DATA(cmsg);
+            match ((*cmsg).cmsg_level, (*cmsg).cmsg_type) {
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                    let info = ptr::read_unaligned(data.cast::<libc::in_pktinfo>());
+                    let ip = Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr));
+                    return Some(ip.into());
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                    let info = ptr::read_unaligned(data.cast::<libc::in6_pktinfo>());
+                    return Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
+                }
+                _ => {}
+            }
+            cmsg = libc::CMSG_NXTHDR(header, cmsg);
+        }
+        None
+    }
+}
+
+/// Datagrams of one tick, copied into an arena and grouped into runs.
+#[derive(Debug, Default)]
+pub struct Sender {
+    arena: Vec<u8>,
+    runs: Vec<Run>,
+}
+
+/// Consecutive datagrams of one size to one peer; only the last may be shorter.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    destination: SocketAddr,
+    local: Option<IpAddr>,
+    start: usize,
+    len: usize,
+    segment: usize,
+    count: usize,
+    closed: bool,
+}
+
+/// What became of a flush.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// Datagrams the kernel took.
+    pub datagrams: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Datagrams it did not take: full buffer, no route.
+    pub dropped: u64,
+}
+
+impl Sender {
+    /// Queue a datagram; `local` is the address it should come from.
+    pub fn push(&mut self, destination: SocketAddr, local: Option<IpAddr>, bytes: &[u8]) {
+        let start = self.arena.len();
+        self.arena.extend_from_slice(bytes);
+        if let Some(run) = self.runs.last_mut() {
+            let fits = !run.closed
+                && run.destination == destination
+                && run.local == local
+                && bytes.len() <= run.segment
+                && !bytes.is_empty()
+                && run.count < MAX_SEGMENTS
+                && run.len + bytes.len() <= MAX_RUN_BYTES;
+            if fits {
+                run.len += bytes.len();
+                run.count += 1;
+                run.closed = bytes.len() < run.segment;
+                return;
+            }
+        }
+        let len = bytes.len();
+        let run = Run {
+            destination,
+            local,
+            start,
+            len,
+            segment: len,
+            count: 1,
+            closed: false,
+        };
+        self.runs.push(run);
+    }
+
+    /// Send what is queued through the socket of each destination's family.
+    pub fn flush(&mut self, sockets: &[UdpSocket]) -> Sent {
+        let mut sent = Sent::default();
+        for socket in sockets {
+            let runs: Vec<Run> = self
+                .runs
+                .iter()
+                .filter(|r| socket.carries(&r.destination))
+                .copied()
+                .collect();
+            for batch in runs.chunks(SEND_BATCH) {
+                self.send_batch(socket, batch, &mut sent);
+            }
+        }
+        self.runs.clear();
+        self.arena.clear();
+        sent
+    }
+
+    fn send_batch(&self, socket: &UdpSocket, runs: &[Run], sent: &mut Sent) {
+        let mut next = 0;
+        while next < runs.len() {
+            match send_messages(socket, &self.arena, &runs[next..]) {
+                Ok(0) => break,
+                Ok(count) => {
+                    for run in &runs[next..next + count] {
+                        sent.datagrams += run.count as u64;
+                        sent.bytes += run.len as u64;
+                    }
+                    next += count;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    // This message cannot go as it is (no offload on the route, no
+                    // route): try its datagrams one by one, then go on.
+                    self.send_singly(socket, &runs[next], sent);
+                    next += 1;
+                }
+            }
+        }
+        sent.dropped += runs[next..].iter().map(|r| r.count as u64).sum::<u64>();
+    }
+
+    fn send_singly(&self, socket: &UdpSocket, run: &Run, sent: &mut Sent) {
+        let end = run.start + run.len;
+        let mut start = run.start;
+        while start < end {
+            let len = run.segment.min(end - start);
+            let one = Run {
+                start,
+                len,
+                segment: len,
+                count: 1,
+                ..*run
+            };
+            match send_messages(socket, &self.arena, &[one]) {
+                Ok(1) => {
+                    sent.datagrams += 1;
+                    sent.bytes += len as u64;
+                }
+                _ => sent.dropped += 1,
+            }
+            start += len.max(1);
+        }
+    }
+}
+
+/// One `sendmmsg`: the number of runs taken.
+fn send_messages(socket: &UdpSocket, arena: &[u8], runs: &[Run]) -> io::Result<usize> {
+    let count = runs.len().min(SEND_BATCH);
+    let mut names = [const { MaybeUninit::<libc::sockaddr_storage>::zeroed() }; SEND_BATCH];
+    let mut control = [[0u64; CONTROL_SIZE / 8]; SEND_BATCH];
+    let mut vectors = [libc::iovec {
+        iov_base: ptr::null_mut(),
+        iov_len: 0,
+    }; SEND_BATCH];
+    // SAFETY: all-zero is a valid `mmsghdr`.
+    let mut messages: [libc::mmsghdr; SEND_BATCH] = unsafe { mem::zeroed() };
+    for (i, run) in runs.iter().take(count).enumerate() {
+        let bytes = &arena[run.start..run.start + run.len];
+        vectors[i] = libc::iovec {
+            iov_base: bytes.as_ptr().cast_mut().cast(),
+            iov_len: bytes.len(),
+        };
+        let header = &mut messages[i].msg_hdr;
+        header.msg_namelen = write_address(&mut names[i], run.destination);
+        header.msg_name = names[i].as_mut_ptr().cast();
+        header.msg_iov = &raw mut vectors[i];
+        header.msg_iovlen = 1;
+        header.msg_control = control[i].as_mut_ptr().cast();
+        header.msg_controllen = CONTROL_SIZE;
+        let segment = (run.count > 1).then_some(run.segment as u16);
+        // SAFETY: the control buffer has room for both messages.
+        let used = unsafe { write_control(header, run.local, segment) };
+        header.msg_controllen = used;
+        if used == 0 {
+            header.msg_control = ptr::null_mut();
+        }
+    }
+    // SAFETY: every pointer in the first `count` messages is to a live buffer.
+    let taken = unsafe {
+        libc::sendmmsg(
+            socket.as_raw_fd(),
+            messages.as_mut_ptr(),
+            count as u32,
+            libc::MSG_DONTWAIT,
+        )
+    };
+    if taken < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(taken as usize)
+    }
+}
+
+fn write_address(name: &mut MaybeUninit<libc::sockaddr_storage>, address: SocketAddr) -> u32 {
+    let storage = name.as_mut_ptr();
+    match address {
+        SocketAddr::V4(v4) => {
+            let raw = libc::sockaddr_in {
+                sin_family: libc::AF_INET as u16,
+                sin_port: v4.port().to_be(),
+                sin_addr: libc::in_addr {
+                    s_addr: u32::from(*v4.ip()).to_be(),
+                },
+                sin_zero: [0; 8],
+            };
+            // SAFETY: `sockaddr_storage` has room for any address.
+            unsafe { storage.cast::<libc::sockaddr_in>().write(raw) };
+            size_of::<libc::sockaddr_in>() as u32
+        }
+        SocketAddr::V6(v6) => {
+            let raw = libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as u16,
+                sin6_port: v6.port().to_be(),
+                sin6_flowinfo: 0,
+                sin6_addr: libc::in6_addr {
+                    s6_addr: v6.ip().octets(),
+                },
+                sin6_scope_id: v6.scope_id(),
+            };
+            // SAFETY: `sockaddr_storage` has room for any address.
+            unsafe { storage.cast::<libc::sockaddr_in6>().write(raw) };
+            size_of::<libc::sockaddr_in6>() as u32
+        }
+    }
+}
+
+/// Write source address and segment size; the length used.
+///
+/// SAFETY: `header` must have a control buffer of `CONTROL_SIZE` bytes, aligned to 8.
+unsafe fn write_control(
+    header: &mut libc::msghdr,
+    local: Option<IpAddr>,
+    segment: Option<u16>,
+) -> usize {
+    let mut used = 0;
+    // SAFETY: two messages need at most 64 bytes; the buffer has 128.
+    unsafe {
+        let mut put = |level: i32, kind: i32, bytes: *const u8, len: usize| {
+            let cmsg = header
+                .msg_control
+                .cast::<u8>()
+                .add(used)
+                .cast::<libc::cmsghdr>();
+            (*cmsg).cmsg_level = level;
+            (*cmsg).cmsg_type = kind;
+            (*cmsg).cmsg_len = libc::CMSG_LEN(len as u32) as usize;
+            ptr::copy_nonoverlapping(bytes, libc::CMSG_DATA(cmsg), len);
+            used += libc::CMSG_SPACE(len as u32) as usize;
+        };
+        match local {
+            Some(IpAddr::V4(ip)) => {
+                let info = libc::in_pktinfo {
+                    ipi_ifindex: 0,
+                    ipi_spec_dst: libc::in_addr {
+                        s_addr: u32::from(ip).to_be(),
+                    },
+                    ipi_addr: libc::in_addr { s_addr: 0 },
+                };
+                let len = size_of::<libc::in_pktinfo>();
+                put(
+                    libc::IPPROTO_IP,
+                    libc::IP_PKTINFO,
+                    (&raw const info).cast(),
+                    len,
+                );
+            }
+            Some(IpAddr::V6(ip)) => {
+                let info = libc::in6_pktinfo {
+                    ipi6_addr: libc::in6_addr {
+                        s6_addr: ip.octets(),
+                    },
+                    ipi6_ifindex: 0,
+                };
+                let len = size_of::<libc::in6_pktinfo>();
+                put(
+                    libc::IPPROTO_IPV6,
+                    libc::IPV6_PKTINFO,
+                    (&raw const info).cast(),
+                    len,
+                );
+            }
+            None => {}
+        }
+        if let Some(size) = segment {
+            put(
+                libc::SOL_UDP,
+                libc::UDP_SEGMENT,
+                (&raw const size).cast(),
+                2,
+            );
+        }
+    }
+    used
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    fn pair() -> (UdpSocket, UdpSocket, SocketAddr) {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (a, b) = (UdpSocket::bind(any).unwrap(), UdpSocket::bind(any).unwrap());
+        let to = b.local_addr().unwrap();
+        (a, b, to)
+    }
+
+    fn receive_all(socket: &UdpSocket, want: usize) -> Vec<Vec<u8>> {
+        let mut receiver = Receiver::default();
+        let mut out = Vec::new();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while out.len() < want && Instant::now() < deadline {
+            let count = receiver.receive(socket).unwrap();
+            for i in 0..count {
+                let (_, local, bytes) = receiver.datagram(i);
+                assert_eq!(local, Some(Ipv4Addr::LOCALHOST.into()));
+                out.push(bytes.to_vec());
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn runs_of_equal_and_odd_sizes_arrive_as_they_were_pushed() {
+        let (a, b, to) = pair();
+        let sizes = [1200, 1200, 1200, 700, 1200, 40, 40, 1000, 1200, 1200];
+        let datagrams: Vec<Vec<u8>> = sizes
+            .iter()
+            .enumerate()
+            .map(|(i, &n)| vec![i as u8; n])
+            .collect();
+        let mut sender = Sender::default();
+        for datagram in &datagrams {
+            sender.push(to, None, datagram);
+        }
+        let sent = sender.flush(&[a]);
+        assert_eq!((sent.datagrams, sent.dropped), (10, 0));
+        assert_eq!(receive_all(&b, 10), datagrams);
+    }
+
+    #[test]
+    fn datagram_comes_from_the_address_that_was_asked_for() {
+        let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let a = UdpSocket::bind(any).unwrap();
+        let (_, b, to) = pair();
+        let mut sender = Sender::default();
+        sender.push(to, Some(Ipv4Addr::new(127, 0, 0, 1).into()), b"hello");
+        assert_eq!(sender.flush(&[a]).datagrams, 1);
+        assert_eq!(receive_all(&b, 1), [b"hello".to_vec()]);
+    }
+
+    #[test]
+    fn oversized_datagram_is_seen_as_empty() {
+        let (a, b, to) = pair();
+        let mut sender = Sender::default();
+        sender.push(to, None, &[7; RECEIVE_SIZE + 1]);
+        sender.push(to, None, b"next");
+        sender.flush(&[a]);
+        assert_eq!(receive_all(&b, 2), [Vec::new(), b"next".to_vec()]);
+    }
+}
