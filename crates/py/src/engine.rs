@@ -18,7 +18,7 @@ fn raise(error: &EngineError) -> PyErr {
     core_error(error.code(), error.to_string())
 }
 
-fn json(py: Python<'_>, value: &impl serde::Serialize) -> PyResult<Py<PyBytes>> {
+fn json(py: Python<'_>, value: &(impl serde::Serialize + Sync)) -> PyResult<Py<PyBytes>> {
     let bytes = py
         .detach(|| serde_json::to_vec(value))
         .map_err(|e| core_error("core.json", e.to_string()))?;
