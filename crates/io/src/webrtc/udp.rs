@@ -486,6 +486,8 @@ unsafe fn write_control(
     // SAFETY: two messages need at most 64 bytes; the buffer has 128.
     unsafe {
         let mut put = |level: i32, kind: i32, bytes: *const u8, len: usize| {
+            // The buffer is of u64 and `used` a multiple of eight: aligned.
+            #[allow(clippy::cast_ptr_alignment)]
             let cmsg = header
                 .msg_control
                 .cast::<u8>()

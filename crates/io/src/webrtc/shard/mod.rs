@@ -1,0 +1,430 @@
+//! A media thread: its sockets, its sessions, its copy of the hub.
+//!
+//! One turn of the loop: take messages and datagrams, let the sessions digest
+//! them, deliver what sources have to their readers, send everything in one go.
+//! Nothing here parses; nothing here waits for another thread.
+//!
+//! A panic while serving a session ends that session and no other.
+
+mod bind;
+mod connections;
+mod datagrams;
+mod report;
+mod sessions;
+mod sources;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpListener;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Token};
+use slab::Slab;
+use stagecast_core::figures::ThreadFigures;
+use stagecast_core::id::{SessionId, SourceKey};
+use stagecast_core::session::peer::Peer;
+use stagecast_core::session::{Credentials, Ended};
+use str0m::net::Protocol;
+
+pub use bind::{Sockets, bind};
+pub use report::ShardReport;
+
+use super::feed::Feed;
+use super::mailbox::{Command, Inbox, PatchReply, Sessions};
+use super::tcp::{self, Connection};
+use super::udp::{Receiver, Sender, UdpSocket};
+use crate::engine::{Patched, Shared};
+
+/// Media threads; the two hexadecimal digits of a user fragment name one.
+pub const MAX_SHARDS: usize = 64;
+/// Receive calls a socket gets before others have their turn.
+const RECEIVE_TURNS: usize = 8;
+/// Peer addresses remembered for a session: paths change, but not that often.
+const MAX_PATHS: usize = 8;
+/// Addresses remembered for other threads.
+const MAX_ROUTES: usize = 100_000;
+const TICK: Duration = Duration::from_millis(100);
+const REPORT: Duration = Duration::from_secs(1);
+const GOODBYE: Duration = Duration::from_millis(500);
+
+const LISTENER: usize = 1_000;
+const CONNECTIONS: usize = 10_000;
+
+/// Run a media thread until the engine closes.
+pub fn run(index: usize, shared: Arc<Shared>, inbox: Inbox, sockets: Sockets) {
+    let mut shard = match Shard::new(index, shared, inbox, sockets) {
+        Ok(shard) => shard,
+        Err(error) => {
+            tracing::error!(%error, thread = index, "a media thread cannot start");
+            return;
+        }
+    };
+    let mut events = Events::with_capacity(1024);
+    while !shard.closed {
+        let wait = shard.next_wake().saturating_duration_since(Instant::now());
+        if let Err(error) = shard.inbox.poll.poll(&mut events, Some(wait))
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            tracing::error!(%error, thread = index, "poll failed");
+            return;
+        }
+        shard.turn(&events);
+    }
+}
+
+/// A session of this thread.
+struct Entry {
+    id: SessionId,
+    feed: usize,
+    session: Sessions,
+    /// Addresses the peer has been heard from.
+    paths: Vec<(SocketAddr, Protocol)>,
+    /// Our address that the peer talks to.
+    local: Option<IpAddr>,
+    wake: Option<Instant>,
+    reader_wake: Option<Instant>,
+    reported_bytes: u64,
+}
+
+impl Entry {
+    fn peer(&self) -> &Peer {
+        match &self.session {
+            Sessions::Publisher(p) => &p.peer,
+            Sessions::Viewer(v) => &v.peer,
+        }
+    }
+
+    fn peer_mut(&mut self) -> &mut Peer {
+        match &mut self.session {
+            Sessions::Publisher(p) => &mut p.peer,
+            Sessions::Viewer(v) => &mut v.peer,
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match &self.session {
+            Sessions::Publisher(_) => "publisher",
+            Sessions::Viewer(_) => "viewer",
+        }
+    }
+}
+
+struct Shard {
+    index: usize,
+    shared: Arc<Shared>,
+    inbox: Inbox,
+    udp: Vec<UdpSocket>,
+    listeners: Vec<TcpListener>,
+    receiver: Receiver,
+    sender: Sender,
+    sessions: Slab<Entry>,
+    by_id: HashMap<SessionId, usize>,
+    by_ufrag: HashMap<String, usize>,
+    by_path: HashMap<(SocketAddr, Protocol), usize>,
+    /// Peers of other threads whose datagrams the kernel gives to this one.
+    routes: HashMap<SocketAddr, usize>,
+    feeds: Slab<Feed>,
+    by_key: HashMap<SourceKey, usize>,
+    connections: Slab<Connection>,
+    by_connection: HashMap<SocketAddr, usize>,
+    timers: BinaryHeap<Reverse<(Instant, usize)>>,
+    next_tick: Instant,
+    next_report: Instant,
+    totals: ThreadFigures,
+    closing: Option<Instant>,
+    closed: bool,
+}
+
+impl Shard {
+    fn new(index: usize, shared: Arc<Shared>, inbox: Inbox, sockets: Sockets) -> io::Result<Self> {
+        let Sockets { udp, mut listeners } = sockets;
+        for (i, socket) in udp.iter().enumerate() {
+            let fd = socket.as_raw_fd();
+            let registry = inbox.poll.registry();
+            registry.register(&mut SourceFd(&fd), Token(i), Interest::READABLE)?;
+        }
+        for (i, listener) in listeners.iter_mut().enumerate() {
+            let registry = inbox.poll.registry();
+            registry.register(listener, Token(LISTENER + i), Interest::READABLE)?;
+        }
+        let now = Instant::now();
+        Ok(Self {
+            index,
+            shared,
+            inbox,
+            udp,
+            listeners,
+            receiver: Receiver::default(),
+            sender: Sender::default(),
+            sessions: Slab::new(),
+            by_id: HashMap::new(),
+            by_ufrag: HashMap::new(),
+            by_path: HashMap::new(),
+            routes: HashMap::new(),
+            feeds: Slab::new(),
+            by_key: HashMap::new(),
+            connections: Slab::new(),
+            by_connection: HashMap::new(),
+            timers: BinaryHeap::new(),
+            next_tick: now + TICK,
+            next_report: now + REPORT,
+            totals: ThreadFigures {
+                thread: index,
+                ..ThreadFigures::default()
+            },
+            closing: None,
+            closed: false,
+        })
+    }
+
+    fn next_wake(&self) -> Instant {
+        let timer = self
+            .timers
+            .peek()
+            .map_or(self.next_tick, |Reverse((at, _))| *at);
+        timer.min(self.next_tick)
+    }
+
+    fn turn(&mut self, events: &Events) {
+        self.inbox.answer_bell();
+        self.take_messages();
+        for event in events {
+            match event.token().0 {
+                i if i < self.udp.len() => self.receive(i),
+                i if (LISTENER..LISTENER + self.listeners.len()).contains(&i) => {
+                    self.accept(i - LISTENER);
+                }
+                i if (CONNECTIONS..usize::MAX).contains(&i) => self.serve(i - CONNECTIONS),
+                _ => {}
+            }
+        }
+        let now = Instant::now();
+        self.run_timers(now);
+        self.deliver_all(now);
+        self.relay();
+        self.flush();
+        if now >= self.next_tick {
+            self.tick(now);
+        }
+    }
+
+    fn take_messages(&mut self) {
+        while let Some(command) = self.inbox.next() {
+            let now = Instant::now();
+            match command {
+                Command::Add { id, key, session } => self.add(id, key, session, now),
+                Command::End { session, ended } => {
+                    if let Some(&slot) = self.by_id.get(&session) {
+                        self.close(slot, ended, now);
+                    }
+                }
+                Command::Patch {
+                    session,
+                    fragment,
+                    if_match,
+                    fresh,
+                    reply,
+                } => {
+                    let result = self.patch(session, &fragment, if_match.as_deref(), fresh, now);
+                    // The caller may have given up; then nobody needs the answer.
+                    let _ = reply.send(result);
+                }
+                Command::Datagram {
+                    from,
+                    source,
+                    local,
+                    bytes,
+                } => {
+                    self.on_datagram(source, local, &bytes, Some(from), now);
+                }
+                Command::Route { source, thread } => {
+                    match thread.filter(|_| self.routes.len() < MAX_ROUTES) {
+                        Some(thread) => drop(self.routes.insert(source, thread)),
+                        None => drop(self.routes.remove(&source)),
+                    }
+                }
+                Command::Connection {
+                    stream,
+                    source,
+                    buffered,
+                } => {
+                    let connection = Connection::new(stream, source, buffered, now);
+                    if let Some(slot) = self.register(connection) {
+                        self.serve(slot);
+                    }
+                }
+                Command::Subscribe { key, thread } => self.subscribe(key, thread),
+                Command::Unsubscribe { key, thread } => {
+                    if let Some(&feed) = self.by_key.get(&key) {
+                        self.feeds[feed].subscribers.retain(|&t| t != thread);
+                        self.drop_idle(feed);
+                    }
+                }
+                Command::Begin { key, generation } => {
+                    if let Some(&feed) = self.by_key.get(&key) {
+                        self.feeds[feed].source.begin(generation);
+                    }
+                }
+                Command::Packets { key, packets } => {
+                    if let Some(&feed) = self.by_key.get(&key) {
+                        self.feeds[feed].take(packets);
+                    }
+                }
+                Command::Finish { key } => {
+                    if let Some(&feed) = self.by_key.get(&key) {
+                        self.feeds[feed].source.end();
+                    }
+                }
+                Command::Keyframe { key, track, rid } => {
+                    if let Some(&feed) = self.by_key.get(&key) {
+                        self.want_keyframe(feed, &track, &rid, now);
+                    }
+                }
+                Command::Close => self.begin_close(now),
+            }
+        }
+    }
+
+    fn add(&mut self, id: SessionId, key: SourceKey, session: Sessions, now: Instant) {
+        let feed = self.feed_of(key);
+        let entry = Entry {
+            id,
+            feed,
+            session,
+            paths: Vec::new(),
+            local: None,
+            wake: None,
+            reader_wake: None,
+            reported_bytes: 0,
+        };
+        let ufrag = entry.peer().ufrag().to_owned();
+        let is_viewer = matches!(entry.session, Sessions::Viewer(_));
+        let slot = self.sessions.insert(entry);
+        self.by_id.insert(id, slot);
+        self.by_ufrag.insert(ufrag, slot);
+        if is_viewer {
+            self.feeds[feed].readers.push(slot);
+        }
+        if self.closing.is_some() {
+            self.close(slot, Ended::Shutdown, now);
+        } else {
+            self.drive(slot, now);
+        }
+    }
+
+    fn patch(
+        &mut self,
+        session: SessionId,
+        fragment: &str,
+        if_match: Option<&str>,
+        fresh: Credentials,
+        now: Instant,
+    ) -> PatchReply {
+        let slot = *self.by_id.get(&session)?;
+        let entry = &mut self.sessions[slot];
+        let before = entry.peer().ufrag().to_owned();
+        let result = entry.peer_mut().patch(now, fragment, if_match, fresh);
+        let after = entry.peer().ufrag().to_owned();
+        let etag = entry.peer().etag();
+        if before != after {
+            self.by_ufrag.remove(&before);
+            self.by_ufrag.insert(after, slot);
+        }
+        self.drive(slot, now);
+        Some(result.map(|fragment| Patched { fragment, etag }))
+    }
+
+    fn schedule(&mut self, slot: usize, at: Instant) {
+        let Some(entry) = self.sessions.get_mut(slot) else {
+            return;
+        };
+        // An earlier timer that is already set will look again.
+        if entry.wake.is_none_or(|wake| at < wake) {
+            entry.wake = Some(at);
+            self.timers.push(Reverse((at, slot)));
+        }
+    }
+
+    fn run_timers(&mut self, now: Instant) {
+        while let Some(&Reverse((at, slot))) = self.timers.peek() {
+            if at > now {
+                break;
+            }
+            self.timers.pop();
+            let Some(entry) = self.sessions.get_mut(slot) else {
+                continue;
+            };
+            if entry.reader_wake.is_some_and(|wake| wake <= now) {
+                entry.reader_wake = None;
+                let feed = entry.feed;
+                self.deliver(feed, slot, now);
+            }
+            let Some(entry) = self.sessions.get_mut(slot) else {
+                continue;
+            };
+            if entry.wake.is_some_and(|wake| wake <= now) {
+                entry.wake = None;
+                entry.peer_mut().handle_timeout(now);
+            }
+            self.drive(slot, now);
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.next_tick = now + TICK;
+        let feeds: Vec<usize> = self.feeds.iter().map(|(i, _)| i).collect();
+        for feed in feeds {
+            for (track, layer) in self.feeds[feed].source.due_keyframe_requests(now) {
+                self.ask_keyframe(feed, track, layer, now);
+            }
+        }
+        let late: Vec<usize> = self
+            .connections
+            .iter()
+            .filter(|(_, c)| !c.known && now > c.accepted + tcp::STRANGER_TIMEOUT)
+            .map(|(i, _)| i)
+            .collect();
+        for connection in late {
+            self.unregister(connection);
+        }
+        if now >= self.next_report {
+            self.next_report = now + REPORT;
+            self.report(now);
+        }
+        if self
+            .closing
+            .is_some_and(|by| self.sessions.is_empty() || now >= by)
+        {
+            self.flush();
+            self.closed = true;
+        }
+    }
+
+    fn begin_close(&mut self, now: Instant) {
+        self.closing = Some(now + GOODBYE);
+        let slots: Vec<usize> = self.sessions.iter().map(|(i, _)| i).collect();
+        for slot in slots {
+            if self.sessions.contains(slot) {
+                self.close(slot, Ended::Shutdown, now);
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        let sent = self.sender.flush(&self.udp);
+        self.totals.packets_out += sent.datagrams;
+        self.totals.bytes_out += sent.bytes;
+        self.totals.datagrams_dropped += sent.dropped;
+        let open: Vec<usize> = self.connections.iter().map(|(i, _)| i).collect();
+        for connection in open {
+            if !self.connections[connection].flush() {
+                self.unregister(connection);
+            }
+        }
+    }
+}

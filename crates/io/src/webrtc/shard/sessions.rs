@@ -1,0 +1,184 @@
+//! Serving sessions: what they send, what they report, how they end.
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use stagecast_core::session::peer::Step;
+use stagecast_core::session::{Ended, PublisherEvent};
+use str0m::net::{Protocol, Transmit};
+
+use super::report::protocol_name;
+use super::{Entry, Shard};
+use crate::engine::lock;
+use crate::events::{Event, SessionRef};
+use crate::webrtc::mailbox::{Command, Sessions};
+
+impl Shard {
+    /// Let a session do what it has to; a panic ends it.
+    pub(super) fn drive(&mut self, slot: usize, now: Instant) {
+        if catch_unwind(AssertUnwindSafe(|| self.drive_inner(slot, now))).is_err() {
+            self.after_panic(slot, now);
+        }
+    }
+
+    pub(super) fn drive_inner(&mut self, slot: usize, now: Instant) {
+        loop {
+            let Some(entry) = self.sessions.get_mut(slot) else {
+                return;
+            };
+            match entry.peer_mut().poll(now) {
+                Step::Transmit(transmit) => self.transmit(slot, &transmit),
+                Step::Connected => {
+                    let reference = self.reference(slot);
+                    self.shared.events.push(Event::SessionConnected(reference));
+                    let feed = self.sessions[slot].feed;
+                    if matches!(self.sessions[slot].session, Sessions::Viewer(_)) {
+                        self.deliver(feed, slot, now);
+                    }
+                }
+                Step::Media(event) => self.on_media(slot, *event, now),
+                Step::Wait(at) => {
+                    self.schedule(slot, at);
+                    return;
+                }
+                Step::Ended(ended) => {
+                    self.remove(slot, &ended, now);
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_media(&mut self, slot: usize, event: str0m::Event, now: Instant) {
+        let entry = &mut self.sessions[slot];
+        let feed = entry.feed;
+        match &mut entry.session {
+            Sessions::Publisher(publisher) => {
+                let PublisherEvent::Packet {
+                    track,
+                    rid,
+                    inbound,
+                } = publisher.handle_event(event, now)
+                else {
+                    return;
+                };
+                if self.feeds[feed].publisher != Some(slot) {
+                    self.take_over(feed, slot, now);
+                }
+                let Some(Entry {
+                    session: Sessions::Publisher(publisher),
+                    ..
+                }) = self.sessions.get(slot)
+                else {
+                    return;
+                };
+                if self.feeds[feed].ingest(publisher, track, &rid, inbound) {
+                    self.announce(feed);
+                }
+            }
+            Sessions::Viewer(viewer) => {
+                if viewer.handle_event(event) {
+                    let wants = viewer.on_keyframe_request(&self.feeds[feed].source, now);
+                    self.grant(feed, slot, &wants, now);
+                }
+            }
+        }
+    }
+
+    pub(super) fn transmit(&mut self, slot: usize, transmit: &Transmit) {
+        if transmit.proto == Protocol::Udp {
+            let local = self.sessions[slot].local;
+            self.sender
+                .push(transmit.destination, local, &transmit.contents);
+            return;
+        }
+        let connection = self.by_connection.get(&transmit.destination).copied();
+        let queued = connection.is_some_and(|c| self.connections[c].push(&transmit.contents));
+        if queued {
+            self.totals.packets_out += 1;
+            self.totals.bytes_out += transmit.contents.len() as u64;
+        } else {
+            self.totals.datagrams_dropped += 1;
+        }
+    }
+
+    pub(super) fn close(&mut self, slot: usize, ended: Ended, now: Instant) {
+        self.sessions[slot].peer_mut().close(ended);
+        self.drive(slot, now);
+    }
+
+    pub(super) fn after_panic(&mut self, slot: usize, now: Instant) {
+        tracing::error!(thread = self.index, "a session panicked and was ended");
+        if self.sessions.contains(slot) {
+            self.remove(slot, &Ended::Error("internal fault".into()), now);
+        }
+    }
+
+    pub(super) fn remove(&mut self, slot: usize, ended: &Ended, now: Instant) {
+        let reference = self.reference(slot);
+        let entry = self.sessions.remove(slot);
+        self.by_id.remove(&entry.id);
+        self.by_ufrag.remove(entry.peer().ufrag());
+        for path in &entry.paths {
+            self.by_path.remove(path);
+            if path.1 == Protocol::Udp && self.shared.mailboxes.len() > 1 {
+                self.forget_route(path.0);
+            } else if let Some(connection) = self.by_connection.remove(&path.0) {
+                // Goodbye may still be on its way out.
+                self.connections[connection].flush();
+                self.unregister(connection);
+            }
+        }
+        lock(&self.shared.placed).remove(&entry.id);
+        let seconds = (now - entry.peer().created()).as_secs_f64();
+        self.shared.events.push(Event::SessionEnded {
+            session: reference,
+            reason: ended.reason().to_owned(),
+            detail: ended.detail().map(str::to_owned),
+            seconds,
+        });
+        let feed = &mut self.feeds[entry.feed];
+        feed.readers.retain(|&r| r != slot);
+        if feed.publisher == Some(slot) {
+            feed.publisher = None;
+            feed.source.end();
+            let key = feed.source.key.clone();
+            lock(&self.shared.live).remove(&key);
+            for &thread in &feed.subscribers {
+                self.shared.mailboxes[thread].send(Command::Finish { key: key.clone() });
+            }
+            self.shared.events.push(Event::SourceEnded {
+                stream: key.stream.to_string(),
+                source: key.source.as_deref().map(str::to_owned),
+                session: entry.id.to_string(),
+            });
+        }
+        self.drop_idle(entry.feed);
+    }
+
+    pub(super) fn forget_route(&self, source: SocketAddr) {
+        for (thread, mailbox) in self.shared.mailboxes.iter().enumerate() {
+            if thread != self.index {
+                mailbox.send(Command::Route {
+                    source,
+                    thread: None,
+                });
+            }
+        }
+    }
+
+    pub(super) fn reference(&self, slot: usize) -> SessionRef {
+        let entry = &self.sessions[slot];
+        let key = &self.feeds[entry.feed].source.key;
+        let remote = entry.peer().remote();
+        SessionRef {
+            session: entry.id.to_string(),
+            kind: entry.kind(),
+            stream: key.stream.to_string(),
+            source: key.source.as_deref().map(str::to_owned),
+            remote: remote.map(|(address, _)| address.to_string()),
+            protocol: protocol_name(remote.map(|r| r.1)),
+        }
+    }
+}

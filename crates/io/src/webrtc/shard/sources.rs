@@ -1,0 +1,261 @@
+//! Sources of this thread: who feeds them, who reads them, who is told.
+
+use std::cmp::Reverse;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use stagecast_core::hub::{Track, Wants};
+use stagecast_core::id::SourceKey;
+use stagecast_core::session::Ended;
+
+use super::{Entry, Shard};
+use crate::engine::{LiveSource, lock};
+use crate::events::{Event, TrackRef};
+use crate::webrtc::feed::Feed;
+use crate::webrtc::mailbox::{Command, Sessions};
+
+impl Shard {
+    pub(super) fn feed_of(&mut self, key: SourceKey) -> usize {
+        if let Some(&feed) = self.by_key.get(&key) {
+            return feed;
+        }
+        let feed = self
+            .feeds
+            .insert(Feed::new(key.clone(), self.shared.limits));
+        let home = self.shared.home(&key);
+        if home != self.index {
+            let command = Command::Subscribe {
+                key: key.clone(),
+                thread: self.index,
+            };
+            self.shared.mailboxes[home].send(command);
+        }
+        self.by_key.insert(key, feed);
+        feed
+    }
+
+    pub(super) fn drop_idle(&mut self, feed: usize) {
+        if !self.feeds[feed].is_idle() {
+            return;
+        }
+        // A publisher that has not sent yet holds its feed by its session.
+        if self.sessions.iter().any(|(_, e)| e.feed == feed) {
+            return;
+        }
+        let key = self.feeds.remove(feed).source.key;
+        self.by_key.remove(&key);
+        let home = self.shared.home(&key);
+        if home != self.index {
+            let command = Command::Unsubscribe {
+                key,
+                thread: self.index,
+            };
+            self.shared.mailboxes[home].send(command);
+        }
+    }
+
+    pub(super) fn subscribe(&mut self, key: SourceKey, thread: usize) {
+        let feed = self.feed_of(key.clone());
+        let feed = &mut self.feeds[feed];
+        if !feed.subscribers.contains(&thread) {
+            feed.subscribers.push(thread);
+        }
+        if feed.publisher.is_some() {
+            // The snapshot holds what the outbox still has for others.
+            let waiting = std::mem::take(&mut feed.outbox);
+            for &other in feed.subscribers.iter().filter(|&&t| t != thread) {
+                let packets = waiting.clone();
+                self.shared.mailboxes[other].send(Command::Packets {
+                    key: key.clone(),
+                    packets,
+                });
+            }
+            let generation = feed.source.generation;
+            let packets = feed.snapshot();
+            let mailbox = &self.shared.mailboxes[thread];
+            mailbox.send(Command::Begin {
+                key: key.clone(),
+                generation,
+            });
+            mailbox.send(Command::Packets { key, packets });
+        }
+    }
+
+    /// A publisher's first packet: it feeds the source from now on.
+    pub(super) fn take_over(&mut self, feed: usize, slot: usize, now: Instant) {
+        let generation = self.shared.generations.fetch_add(1, Ordering::Relaxed);
+        let entry = &mut self.feeds[feed];
+        let former = entry.publisher.replace(slot);
+        entry.outbox.clear();
+        entry.source.begin(generation);
+        let key = entry.source.key.clone();
+        for &thread in &entry.subscribers {
+            self.shared.mailboxes[thread].send(Command::Begin {
+                key: key.clone(),
+                generation,
+            });
+        }
+        if let Some(former) = former {
+            self.close(former, Ended::Replaced, now);
+        }
+    }
+
+    /// Tell everyone what the source has.
+    pub(super) fn announce(&mut self, feed: usize) {
+        let feed = &self.feeds[feed];
+        let Some(entry) = feed.publisher.and_then(|slot| self.sessions.get(slot)) else {
+            return;
+        };
+        let key = feed.source.key.clone();
+        let live = LiveSource {
+            formats: feed.formats(),
+            session: entry.id,
+        };
+        lock(&self.shared.live).insert(key.clone(), live);
+        let track = |t: &Track| {
+            let format = t.layers.iter().find_map(|l| l.ring.last())?.format;
+            Some(TrackRef {
+                track: t.name.to_string(),
+                kind: format.codec.kind().name(),
+                codec: format.codec.name(),
+            })
+        };
+        self.shared.events.push(Event::SourceLive {
+            stream: key.stream.to_string(),
+            source: key.source.as_deref().map(str::to_owned),
+            session: entry.id.to_string(),
+            tracks: feed.source.tracks.iter().filter_map(track).collect(),
+        });
+    }
+
+    /// Give readers of all sources with news what is theirs.
+    pub(super) fn deliver_all(&mut self, now: Instant) {
+        let dirty: Vec<usize> = self
+            .feeds
+            .iter()
+            .filter(|(_, f)| f.dirty)
+            .map(|(i, _)| i)
+            .collect();
+        for feed in dirty {
+            self.feeds[feed].dirty = false;
+            // Readers may leave while they are served.
+            let mut i = 0;
+            while let Some(&slot) = self.feeds.get(feed).and_then(|f| f.readers.get(i)) {
+                self.deliver(feed, slot, now);
+                self.drive(slot, now);
+                let stays = self.feeds.get(feed).and_then(|f| f.readers.get(i)) == Some(&slot);
+                i += usize::from(stays);
+            }
+        }
+    }
+
+    pub(super) fn deliver(&mut self, feed: usize, slot: usize, now: Instant) {
+        let source = &self.feeds[feed].source;
+        let Some(Entry {
+            session: Sessions::Viewer(viewer),
+            ..
+        }) = self.sessions.get_mut(slot)
+        else {
+            return;
+        };
+        let result = catch_unwind(AssertUnwindSafe(|| viewer.deliver(source, now)));
+        match result {
+            Ok(wants) => self.grant(feed, slot, &wants, now),
+            Err(_) => self.after_panic(slot, now),
+        }
+    }
+
+    pub(super) fn grant(&mut self, feed: usize, slot: usize, wants: &Wants, now: Instant) {
+        if let Some(entry) = self.sessions.get_mut(slot) {
+            entry.reader_wake = wants.wake;
+            if let Some(at) = wants.wake {
+                self.timers.push(Reverse((at, slot)));
+            }
+        }
+        let Some((track, layer)) = wants.keyframe else {
+            return;
+        };
+        let Some(track) = self.feeds[feed].source.tracks.get(track) else {
+            return;
+        };
+        let Some(layer) = track.layers.get(layer) else {
+            return;
+        };
+        let (track, rid) = (Arc::clone(&track.name), Arc::clone(&layer.rid));
+        self.want_keyframe(feed, &track, &rid, now);
+    }
+
+    /// Ask for a keyframe, here or at the source's home, unless it just was.
+    pub(super) fn want_keyframe(
+        &mut self,
+        feed: usize,
+        track: &Arc<str>,
+        rid: &Arc<str>,
+        now: Instant,
+    ) {
+        let entry = &mut self.feeds[feed];
+        let Some((index, found)) = entry
+            .source
+            .tracks
+            .iter_mut()
+            .enumerate()
+            .find(|(_, t)| t.name == *track)
+        else {
+            return;
+        };
+        let Some(layer) = found.layers.iter_mut().position(|l| l.rid == *rid) else {
+            return;
+        };
+        if found.layers[layer].keyframe_gate.request(now) {
+            self.ask_keyframe(feed, index, layer, now);
+        }
+    }
+
+    pub(super) fn ask_keyframe(&mut self, feed: usize, track: usize, layer: usize, now: Instant) {
+        let entry = &self.feeds[feed];
+        let track = &entry.source.tracks[track];
+        let rid = Arc::clone(&track.layers[layer].rid);
+        let name = Arc::clone(&track.name);
+        let Some(slot) = entry.publisher else {
+            let key = entry.source.key.clone();
+            let home = self.shared.home(&key);
+            if home != self.index {
+                self.shared.mailboxes[home].send(Command::Keyframe {
+                    key,
+                    track: name,
+                    rid,
+                });
+            }
+            return;
+        };
+        let Some(Entry {
+            session: Sessions::Publisher(publisher),
+            ..
+        }) = self.sessions.get_mut(slot)
+        else {
+            return;
+        };
+        if let Some(index) = publisher.tracks().iter().position(|t| t.name == name) {
+            publisher.request_keyframe(index, &rid);
+            // Never from inside this publisher's own turn: viewers ask.
+            self.schedule(slot, now);
+        }
+    }
+
+    /// Send the outboxes to the threads that subscribed.
+    pub(super) fn relay(&mut self) {
+        for (_, feed) in &mut self.feeds {
+            if feed.outbox.is_empty() {
+                continue;
+            }
+            let packets = std::mem::take(&mut feed.outbox);
+            for &thread in &feed.subscribers {
+                let key = feed.source.key.clone();
+                let packets = packets.clone();
+                self.shared.mailboxes[thread].send(Command::Packets { key, packets });
+            }
+        }
+    }
+}
