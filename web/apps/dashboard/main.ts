@@ -1,4 +1,4 @@
-import '../../src/ui/app.css';
+import '$ui/app.css';
 import { mount } from 'svelte';
 import { startTheme } from '$ui/theme';
 import App from './App.svelte';

@@ -15,7 +15,7 @@ import {
 
 const endpoints = {
   whipUrl: 'https://live.example/api/whip/',
-  whepUrl: 'https://live.example/api/whep',
+  whepUrl: 'https://live.example/api/whep/k9Mwad',
   viewerUrl: 'https://live.example/viewer',
   accountId: 'k9Mwad',
 };

@@ -20,7 +20,7 @@ function join(base: string, ...parts: string[]): string {
 }
 
 export interface Endpoints {
-  /** Absolute base addresses: of WHIP, of WHEP and of the hosted viewer. */
+  /** Absolute base addresses: of WHIP, of this account's WHEP, and of the hosted viewer. */
   whipUrl: string;
   whepUrl: string;
   viewerUrl: string;
@@ -32,7 +32,7 @@ export function whipUrl(endpoints: Endpoints, stream: string): string {
 }
 
 export function whepUrl(endpoints: Endpoints, stream: string): string {
-  return join(endpoints.whepUrl, endpoints.accountId, stream);
+  return join(endpoints.whepUrl, stream);
 }
 
 /** Link of the hosted player; `token` is a subscribe token, for streams that need one. */

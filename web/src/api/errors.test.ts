@@ -5,14 +5,19 @@ describe('errorFrom', () => {
   test('the first field message is the message, and every field keeps its own', () => {
     const error = errorFrom(400, {
       status: 'fail',
-      data: { message: 'Validation errors', errors: { label: ['Too long.', 'x'], 'streams.0': ['Bad name.'] } },
+      data: {
+        message: 'Validation errors',
+        errors: { label: ['Too long.', 'x'], 'streams.0': ['Bad name.'] },
+      },
     });
     expect(error.message).toBe('Too long.');
     expect(error.fields).toEqual({ label: 'Too long.', 'streams.0': 'Bad name.' });
   });
 
   test('a fail without fields gives its message', () => {
-    expect(errorFrom(401, { status: 'fail', data: { message: 'Unauthorized' } }).message).toBe('Unauthorized');
+    expect(errorFrom(401, { status: 'fail', data: { message: 'Unauthorized' } }).message).toBe(
+      'Unauthorized',
+    );
   });
 
   test('a fail named by another key gives that text', () => {
@@ -22,7 +27,9 @@ describe('errorFrom', () => {
   });
 
   test('a server error gives its message', () => {
-    expect(errorFrom(500, { status: 'error', message: 'Database is locked' }).message).toBe('Database is locked');
+    expect(errorFrom(500, { status: 'error', message: 'Database is locked' }).message).toBe(
+      'Database is locked',
+    );
   });
 
   test.each([null, undefined, '', 'Bad gateway', [], 5, { data: null }, { data: { errors: [] } }])(

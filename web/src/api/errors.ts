@@ -55,7 +55,8 @@ function fieldMessages(errors: unknown): Record<string, string> {
 
 /** Makes an error of a failed reply, whatever its body looks like. */
 export function errorFrom(status: number, body: unknown): ApiError {
-  const plain = fallback[status] ?? (status >= 500 ? 'The server had a problem.' : 'The request was refused.');
+  const plain =
+    fallback[status] ?? (status >= 500 ? 'The server had a problem.' : 'The request was refused.');
   if (!isRecord(body)) return new ApiError(status, plain);
   if (typeof body.message === 'string' && body.message) return new ApiError(status, body.message);
   const data = body.data;
@@ -64,7 +65,8 @@ export function errorFrom(status: number, body: unknown): ApiError {
   const fields = fieldMessages(data.errors);
   const first = Object.values(fields)[0];
   // "Validation errors" alone helps nobody: the first field's text does.
-  const message = first ?? firstText(data.message) ?? Object.values(data).map(firstText).find(Boolean) ?? plain;
+  const message =
+    first ?? firstText(data.message) ?? Object.values(data).map(firstText).find(Boolean) ?? plain;
   return new ApiError(status, message, fields);
 }
 
