@@ -8,6 +8,7 @@
 //! One folder or file a protocol:
 //! - [`codec`]: what one RTP payload says about its frame, for each codec we carry.
 //! - [`ntp`]: the time that RTCP carries.
+//! - [`rtcp`]: reports and feedback.
 //! - [`rtp`]: packet headers and their extensions.
 //! - [`sdp`]: session descriptions and trickle fragments.
 //! - [`stun`]: which protocol a datagram is, and which session a Binding request is for.
@@ -16,6 +17,7 @@
 
 pub mod codec;
 pub mod ntp;
+pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
 pub mod stun;
