@@ -1,4 +1,8 @@
-import '../../src/ui/tokens.css';
-import { startTheme } from '../../src/ui/theme';
+import '$ui/app.css';
+import { mount } from 'svelte';
+import { startTheme } from '$ui/theme';
+import App from './App.svelte';
 
 startTheme();
+const target = document.getElementById('app');
+if (target) mount(App, { target });

@@ -40,6 +40,7 @@ interface ConnectionEvents {
 const CONNECT_MS = 12_000;
 const FALTER_MS = 1_500;
 const RESTART_MS = 6_000;
+const DELETE_MS = 500;
 
 export class Connection extends Emitter<ConnectionEvents> {
   readonly peer: RTCPeerConnection;
@@ -106,10 +107,14 @@ export class Connection extends Emitter<ConnectionEvents> {
     this.#lose(reason);
   }
 
-  /** Ends both halves; no event follows. */
+  /**
+   * Ends both halves; no event follows. The server hears DELETE before the transport closes: else it
+   * would end the session by itself and have nothing left to delete.
+   */
   async close(): Promise<void> {
-    this.#finish();
-    await this.session.end();
+    this.#release();
+    await Promise.race([this.session.end(), new Promise((resolve) => setTimeout(resolve, DELETE_MS))]);
+    this.peer.close();
   }
 
   #watch(): void {
@@ -119,6 +124,7 @@ export class Connection extends Emitter<ConnectionEvents> {
   }
 
   #onState(): void {
+    if (this.#over) return;
     switch (this.peer.connectionState) {
       case 'connected':
         this.#connectedOnce = true;
@@ -199,15 +205,15 @@ export class Connection extends Emitter<ConnectionEvents> {
 
   #lose(reason: LostReason): void {
     if (this.#over) return;
-    this.#finish();
+    this.#release();
+    this.peer.close();
     this.emit('lost', reason);
     if (reason !== 'closed') void this.session.end();
   }
 
-  #finish(): void {
+  #release(): void {
     this.#over = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#flush);
-    this.peer.close();
   }
 }

@@ -77,7 +77,7 @@ export async function openCamera(deviceId: string | null, shape: PictureShape): 
   const stream = await guarded('camera', () =>
     navigator.mediaDevices.getUserMedia({
       video: {
-        ...(deviceId ? { deviceId: { exact: deviceId } } : {}),
+        ...exactly(deviceId),
         ...pictureConstraints(shape),
       },
     }),
@@ -89,12 +89,31 @@ export async function openMicrophone(deviceId: string | null, shape: SoundShape)
   const stream = await guarded('microphone', () =>
     navigator.mediaDevices.getUserMedia({
       audio: {
-        ...(deviceId ? { deviceId: { exact: deviceId } } : {}),
+        ...exactly(deviceId),
         ...soundConstraints(shape),
       },
     }),
   );
   return firstTrack(stream.getAudioTracks(), 'microphone');
+}
+
+/** Both in one question to the person. Fails as a whole: open each on its own to see which it was. */
+export async function openCameraAndMicrophone(
+  cameraId: string | null,
+  microphoneId: string | null,
+  picture: PictureShape,
+  sound: SoundShape,
+): Promise<{ camera: MediaStreamTrack; microphone: MediaStreamTrack }> {
+  const stream = await guarded('camera', () =>
+    navigator.mediaDevices.getUserMedia({
+      video: { ...exactly(cameraId), ...pictureConstraints(picture) },
+      audio: { ...exactly(microphoneId), ...soundConstraints(sound) },
+    }),
+  );
+  return {
+    camera: firstTrack(stream.getVideoTracks(), 'camera'),
+    microphone: firstTrack(stream.getAudioTracks(), 'microphone'),
+  };
 }
 
 /** The screen, window or tab the person picks, with its sound where the browser gives it. */
@@ -120,6 +139,10 @@ export async function reshape(track: MediaStreamTrack, shape: PictureShape): Pro
 
 export function stopTrack(track: MediaStreamTrack | null): void {
   track?.stop();
+}
+
+function exactly(deviceId: string | null): MediaTrackConstraints {
+  return deviceId ? { deviceId: { exact: deviceId } } : {};
 }
 
 function pictureConstraints({ width, height, frameRate }: PictureShape): MediaTrackConstraints {

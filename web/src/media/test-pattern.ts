@@ -106,9 +106,9 @@ function paintClock(
   frame: number,
 ): void {
   const size = Math.round(height * 0.09);
-  const [x, y] = [width / 2, height * 0.58];
+  const [x, y] = [width / 2, height * 0.57];
   context.fillStyle = 'rgb(9 9 11 / 0.82)';
-  context.fillRect(x - size * 3.7, y - size * 0.85, size * 7.4, size * 1.7);
+  context.fillRect(x - size * 3.9, y - size * 0.9, size * 7.8, size * 2.15);
   context.fillStyle = '#fafafa';
   context.textAlign = 'center';
   context.textBaseline = 'middle';
@@ -116,7 +116,7 @@ function paintClock(
   context.fillText(new Date(now).toISOString().slice(11, 23), x, y);
   context.fillStyle = '#a1a1aa';
   context.font = `500 ${Math.round(size * 0.4)}px ui-monospace, "DejaVu Sans Mono", monospace`;
-  context.fillText(`UTC · ${width}×${height} · ${frame}`, x, y + size * 1.2);
+  context.fillText(`UTC · ${width}×${height} · ${frame}`, x, y + size * 0.85);
 }
 
 function paintFlash(context: CanvasRenderingContext2D, width: number, height: number): void {
