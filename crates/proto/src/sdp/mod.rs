@@ -214,6 +214,12 @@ impl Session {
 }
 
 impl Media {
+    /// Whether the section is declined: port zero (RFC 3264 §6), but not for being bundle-only,
+    /// as all sections after the first are in an offer of a `max-bundle` browser.
+    pub const fn is_rejected(&self) -> bool {
+        self.port == 0 && !self.bundle_only
+    }
+
     /// The id of a header extension.
     pub fn extension(&self, uri: &str) -> Option<u8> {
         self.extensions

@@ -491,6 +491,7 @@ mod tests {
         let video = &session.media[1];
         assert_eq!(video.kind, Some(Kind::Video));
         assert_eq!((video.port, video.bundle_only), (0, true));
+        assert!(!video.is_rejected(), "bundle-only is no refusal");
         assert_eq!(video.direction, Direction::RecvOnly);
         assert_eq!(video.rids, ["h", "m"]);
         assert_eq!(video.simulcast.as_deref(), Some("h;m,~l"));
@@ -544,6 +545,12 @@ mod tests {
         let session = Session::parse(text).unwrap();
         assert_eq!(session.media[0].kind, None);
         assert!(session.media[0].payloads.is_empty());
+    }
+
+    #[test]
+    fn port_zero_alone_is_a_rejected_section() {
+        let session = Session::parse("v=0\nm=audio 0 UDP/TLS/RTP/SAVPF 0\n").unwrap();
+        assert!(session.media[0].is_rejected());
     }
 
     #[test]
