@@ -5,9 +5,8 @@ background tasks, and closes them in reverse. Domains find their parts on ``app.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from time import perf_counter
 
 from fastapi import APIRouter, FastAPI
@@ -16,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from stagecast import __version__
 from stagecast.accounts import endpoints as accounts_endpoints
 from stagecast.accounts.passwords import PasswordChecker
-from stagecast.accounts.service import AccountService, SecretUses
+from stagecast.accounts.service import AccountService, FirstAdmin, SecretUses
 from stagecast.accounts.tasks import AccountHousekeeping
 from stagecast.accounts.throttle import LoginThrottle
 from stagecast.dashboard import endpoints as dashboard_endpoints
@@ -61,14 +60,6 @@ _CORS = {
 _API = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
 
-@dataclass(frozen=True, slots=True)
-class FirstAdmin:
-    """The one-time credentials of the first start."""
-
-    email: str
-    password: str
-
-
 def create_app(
     settings: Settings, open_media: Callable[[MediaSettings], Core] = open_core
 ) -> FastAPI:
@@ -78,7 +69,7 @@ def create_app(
     """
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         async with _running(app, settings, open_media):
             yield
 
@@ -94,7 +85,7 @@ def create_app(
     )
     app.state.settings = settings
     app.state.draining = False
-    dialects.install(app)
+    dialects.install(app, ROUTERS)
     for router in ROUTERS:
         app.include_router(router)
     app.router.default = Pages()
@@ -136,7 +127,7 @@ def _body_limit(settings: Settings) -> Callable[[str], int]:
 @asynccontextmanager
 async def _running(
     app: FastAPI, settings: Settings, open_media: Callable[[MediaSettings], Core]
-) -> AsyncIterator[None]:
+) -> AsyncGenerator[None]:
     state = app.state
     database, vault = open_store(settings)
     state.database, state.vault = database, vault
@@ -153,7 +144,7 @@ async def _running(
         raise
     live = LiveStreams(settings.streams.ended_retention, settings.streams.ended_max)
     watch = TokenWatch(database, engine, live)
-    events = DashboardEvents(StreamService(live, engine), live, watch, database, settings.accounts)
+    events = DashboardEvents(StreamService(live, engine), live, database, settings.accounts)
     housekeeping = AccountHousekeeping(database, settings.accounts, state.secret_uses)
     state.engine, state.live, state.token_watch, state.dashboard_events = (
         engine,
@@ -167,6 +158,8 @@ async def _running(
     engine.on_event(live.on_event)
     engine.on_figures(live.on_figures)
     engine.on_figures(events.on_figures)
+    live.on_change(events.on_stream)
+    watch.on_change(events.on_token)
     await watch.start()
     engine.start()
     tasks = [

@@ -58,7 +58,7 @@ class HttpSettings(Section):
     max_sdp: Size = ByteSize(64 << 10)
     max_header: Size = ByteSize(32 << 10)
     max_connections: Annotated[int, Field(ge=10)] = 20_000
-    header_timeout: Duration = timedelta(seconds=10)
+    receive_timeout: Duration = timedelta(seconds=20)
     keep_alive: Duration = timedelta(seconds=65)
     drain_timeout: Duration = timedelta(seconds=10)
 

@@ -31,6 +31,14 @@ class LoggedIn:
         return csrf_token(self.cookie)
 
 
+@dataclass(frozen=True, slots=True)
+class FirstAdmin:
+    """The one-time credentials of the first start."""
+
+    email: str
+    password: str
+
+
 def csrf_token(cookie: str) -> str:
     """The token that goes with a session cookie: nobody can make it who cannot read the cookie."""
     return derived(cookie, "csrf")

@@ -26,7 +26,7 @@ class AccountHousekeeping:
             await asyncio.sleep(_EVERY_SECONDS)
             try:
                 await self.flush()
-            except Exception:  # the next minute tries again
+            except Exception:  # noqa: BLE001  (the next minute tries again)
                 _log.exception("accounts.housekeeping_failed")
 
     async def flush(self) -> None:

@@ -18,7 +18,7 @@ from stagecast.settings import AccountSettings
 from stagecast.streams.live import LiveStreams
 from stagecast.streams.schemas import HelloEvent, TokenEvent
 from stagecast.streams.service import StreamService, monitored
-from stagecast.tokens.tasks import TokenChanged, TokenWatch
+from stagecast.tokens.service import TokenChanged
 
 _CAPACITY = 512
 
@@ -28,7 +28,6 @@ class DashboardEvents:
         self,
         streams: StreamService,
         live: LiveStreams,
-        tokens: TokenWatch,
         database: Database,
         settings: AccountSettings,
     ) -> None:
@@ -38,8 +37,6 @@ class DashboardEvents:
         self._settings = settings
         self._passwords = PasswordChecker()
         self._readers: dict[str, Fanout[str]] = {}
-        live.on_change(self._on_stream)
-        tokens.on_change(self._on_token)
 
     def on_figures(self, _figures: Figures) -> None:
         """Send the last second's figures to every account that has a reader."""
@@ -80,23 +77,24 @@ class DashboardEvents:
         finally:
             subscription.close()
 
-    async def _still_logged_in(self, cookie: str | None) -> bool:
-        async with self._database.work() as session:
-            accounts = AccountService(session, self._settings, self._passwords)
-            return await accounts.logged_in(cookie) is not None
-
-    def _on_stream(self, account_id: str, key: str) -> None:
+    def on_stream(self, account_id: str, key: str) -> None:
+        """Tell the account's readers that a stream started, ended or changed."""
         readers = self._readers.get(account_id)
         if readers is not None and (text := self._stream_frame(key)) is not None:
             readers.publish(text)
 
-    def _on_token(self, changed: TokenChanged) -> None:
+    def on_token(self, changed: TokenChanged) -> None:
         readers = self._readers.get(changed.account_id)
         if readers is not None:
             event = TokenEvent(
                 token_id=changed.token.id, token_type=changed.token.type, change=changed.change
             )
             readers.publish(frame("token", event.model_dump(mode="json")))
+
+    async def _still_logged_in(self, cookie: str | None) -> bool:
+        async with self._database.work() as session:
+            accounts = AccountService(session, self._settings, self._passwords)
+            return await accounts.logged_in(cookie) is not None
 
     def _stream_frame(self, key: str) -> str | None:
         stream = self._live.get(key)

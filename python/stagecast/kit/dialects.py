@@ -8,7 +8,7 @@ problem details (RFC 9457). The dialect follows from the path alone, so that ref
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
@@ -68,16 +68,16 @@ def field_errors(error: RequestValidationError) -> dict[str, list[str]]:
     return errors
 
 
-def allowed_methods(app: FastAPI, scope: Scope) -> str:
+def allowed_methods(routers: Sequence[APIRouter], scope: Scope) -> str:
     """What the address can be called with: the router alone names the methods of its first match only."""
     methods: set[str] = set()
-    for route in app.router.routes:
+    for route in (route for router in routers for route in router.routes):
         if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
             methods |= route.methods or set()
     return ", ".join(sorted(methods))
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     """Register the handlers that put every refusal into words."""
 
     @app.exception_handler(RequestError)
@@ -99,5 +99,5 @@ def install(app: FastAPI) -> None:
     async def _http(request: Request, error: HTTPException) -> Response:  # pyright: ignore[reportUnusedFunction]
         path, headers = request.url.path, dict(error.headers or {})
         if error.status_code == 405:
-            headers["Allow"] = allowed_methods(app, request.scope)
+            headers["Allow"] = allowed_methods(routers, request.scope)
         return refusal(path, error.status_code, error.detail, headers=headers)

@@ -27,7 +27,7 @@ class Success(Schema, Generic[T]):
     data: T
 
     @classmethod
-    def model_parametrized_name(cls, params: tuple[type[Any], ...]) -> str:
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
         return f"Success{_type_name(params[0])}"
 
 
@@ -36,9 +36,10 @@ class FailData(Schema):
 
     model_config = ConfigDict(extra="allow")
 
-    message: str | None = Field(None, description="What was wrong, for a person.")
+    message: str | None = Field(default=None, description="What was wrong, for a person.")
     errors: dict[str, list[str]] | None = Field(
-        None, description="For `Validation errors`: the field names and what is wrong with each."
+        default=None,
+        description="For `Validation errors`: the field names and what is wrong with each.",
     )
 
 

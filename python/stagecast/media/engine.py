@@ -208,7 +208,7 @@ class Engine:
             for listener in self._listeners:
                 try:
                     listener(event)
-                except Exception:  # one listener's fault must not cost another its event
+                except Exception:  # noqa: BLE001  (one listener's fault must not cost another its event)
                     _log.exception("media.event_listener_failed", event_type=event.type)
 
     async def _fetch_figures(self) -> None:
@@ -218,5 +218,5 @@ class Engine:
                 self.figures = FIGURES.validate_json(self._core.figures())
                 for listener in self._figures_listeners:
                     listener(self.figures)
-            except Exception:  # the next second brings new figures
+            except Exception:  # noqa: BLE001  (the next second brings new figures)
                 _log.exception("media.figures_failed")

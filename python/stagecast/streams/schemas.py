@@ -97,7 +97,8 @@ class EncodingDetails(Schema):
     plis: int
     jitter: float | None = Field(description="Milliseconds.")
     encoding_stats: list[EncodingStat] = Field(
-        [], description="The last two minutes, second by second; on the best video encoding only."
+        default=[],
+        description="The last two minutes, second by second; on the best video encoding only.",
     )
 
 

@@ -9,11 +9,11 @@ from stagecast.db.request import Work
 from stagecast.kit.responses import FAILS
 from stagecast.kit.schema import Success
 from stagecast.streams.live import LiveStreams
-from stagecast.tokens.repository import Page
 from stagecast.tokens.schemas import (
     ActiveTokens,
     DisabledTokens,
     FilterBy,
+    Page,
     PublishToken,
     PublishTokenCreate,
     PublishTokenUpdate,

@@ -5,20 +5,11 @@ expression that must match the whole name; ``.*`` allows every name.
 """
 
 from collections.abc import Iterable
-from typing import Protocol
 
+from stagecast.db.tables import StreamColumns
 from stagecast.kit.pattern import matches
 
 MAX_NAME = 128
-
-
-class StreamRule(Protocol):
-    """A row of a token's stream list."""
-
-    @property
-    def stream_name(self) -> str: ...
-    @property
-    def is_regex(self) -> bool: ...
 
 
 def name_problem(name: str) -> str | None:
@@ -32,8 +23,8 @@ def name_problem(name: str) -> str | None:
     return None
 
 
-def name_allowed(rules: Iterable[StreamRule], name: str) -> bool:
-    """Whether any rule covers the name."""
+def name_allowed(rules: Iterable[StreamColumns], name: str) -> bool:
+    """Whether any row of a token's stream list covers the name."""
     return any(
         matches(rule.stream_name, name) if rule.is_regex else rule.stream_name == name
         for rule in rules

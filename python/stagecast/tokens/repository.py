@@ -1,7 +1,6 @@
 """All SQL about publish and subscribe tokens, which differ in their tables only, and their outbox."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
@@ -16,19 +15,9 @@ from stagecast.db.tables import (
     SubscribeTokenStream,
     TokenChange,
 )
-from stagecast.tokens.schemas import FilterBy, SortBy
+from stagecast.tokens.schemas import FilterBy, Page, SortBy
 
 Row = TypeVar("Row", PublishToken, SubscribeToken)
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Which part of a list, in which order."""
-
-    page: int
-    items: int
-    sort_by: SortBy
-    descending: bool
 
 
 class TokenRepository(Generic[Row]):

@@ -5,6 +5,7 @@ and read them, but only the value that means "off" is accepted; anything else is
 names the field. Nothing is silently ignored.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_network
 from typing import Annotated, Any, Literal, Self
@@ -37,9 +38,8 @@ def _address(value: str) -> str:
     return value.strip()
 
 
-def _off(feature: str, off: Any) -> BeforeValidator:
+def _off(feature: str, *allowed: Any) -> BeforeValidator:
     """Accept only the values that leave a feature off."""
-    allowed = off if isinstance(off, tuple) else (off,)
 
     def check(value: Any) -> Any:
         if not any(value == candidate and type(value) is type(candidate) for candidate in allowed):
@@ -77,7 +77,9 @@ class TokenStream(Schema):
     stream_name: Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)] = Field(
         description="The name, or an RE2 expression that must match the whole name; `.*` means any."
     )
-    is_regex: bool = Field(False, description="Whether `streamName` is a regular expression.")
+    is_regex: bool = Field(
+        default=False, description="Whether `streamName` is a regular expression."
+    )
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
@@ -100,7 +102,7 @@ class GeoCascade(Schema):
     """Edge distribution between clusters."""
 
     is_enabled: Annotated[bool, _off("Edge distribution", False)] = False
-    clusters: list[str] = Field([], max_length=MAX_LIST)
+    clusters: list[str] = Field(default=[], max_length=MAX_LIST)
 
 
 class Restream(Schema):
@@ -113,20 +115,20 @@ class Restream(Schema):
 
 
 Countries = Annotated[list[str], _off("Geo-blocking", [])]
-OriginCluster = Annotated[str | None, _off("Choosing a region", (None, "auto"))]
+OriginCluster = Annotated[str | None, _off("Choosing a region", None, "auto")]
 
 
 class Access(Schema):
     """The limits on where a token may be used from."""
 
     allowed_origins: Origins = Field(
-        [], description="Web origins: `demo.com`, `*.demo.com`. Empty: any."
+        default=[], description="Web origins: `demo.com`, `*.demo.com`. Empty: any."
     )
     allowed_ip_addresses: Addresses = Field(
-        [], description="Addresses or CIDR networks. Empty: any."
+        default=[], description="Addresses or CIDR networks. Empty: any."
     )
     bind_ips_on_usage: BindIps = Field(
-        0,
+        default=0,
         description="The first N client addresses that use the token become the only ones. 0: no limit. "
         "Not together with `allowedIpAddresses`.",
     )
@@ -141,48 +143,56 @@ class Access(Schema):
 class RegionDefaults(Schema):
     """Region settings, which a server with one region has no choice in."""
 
-    origin_cluster: OriginCluster = Field(None, description="Ingest region: `auto`.")
+    origin_cluster: OriginCluster = Field(default=None, description="Ingest region: `auto`.")
     allowed_countries: Countries = Field(
-        [], description="Geo-blocking: not available, always empty."
+        default=[], description="Geo-blocking: not available, always empty."
     )
     denied_countries: Countries = Field(
-        [], description="Geo-blocking: not available, always empty."
+        default=[], description="Geo-blocking: not available, always empty."
     )
 
 
 class PublishFeatures(Schema):
     """The features of a publish token."""
 
-    subscribe_requires_auth: bool = Field(False, description="Viewers need a subscribe token.")
-    multisource: bool = Field(True, description="Several `sourceId` feeds per stream may be sent.")
+    subscribe_requires_auth: bool = Field(
+        default=False, description="Viewers need a subscribe token."
+    )
+    multisource: bool = Field(
+        default=True, description="Several `sourceId` feeds per stream may be sent."
+    )
     record: Annotated[bool, _off("Recording", False)] = Field(
-        False, description="Not available: false."
+        default=False, description="Not available: false."
     )
     clip: Annotated[bool, _off("Clipping", False)] = Field(
-        False, description="Not available: false."
+        default=False, description="Not available: false."
     )
     enable_thumbnails: Annotated[bool, _off("Thumbnails", False)] = Field(
-        False, description="Not available: false."
+        default=False, description="Not available: false."
     )
     display_srt_passphrase: Annotated[bool, _off("SRT encryption", False)] = Field(
-        False, description="Not available: false."
+        default=False, description="Not available: false."
     )
     low_latency_rtmp: Annotated[bool, _off("A longer RTMP buffer", True)] = Field(
-        True, description="Always true."
+        default=True, description="Always true."
     )
-    enable_utc_insertion: Annotated[bool | None, _off("UTC time insertion", (None, False))] = Field(
-        None, alias="enableUTCInsertion", description="Not available: null or false."
+    enable_utc_insertion: Annotated[bool | None, _off("UTC time insertion", None, False)] = Field(
+        default=None, alias="enableUTCInsertion", description="Not available: null or false."
     )
-    drm: Annotated[bool, _off("DRM", False)] = Field(False, description="Not available: false.")
-    geo_cascade: GeoCascade | None = Field(None, description="Edge distribution; null means off.")
+    drm: Annotated[bool, _off("DRM", False)] = Field(
+        default=False, description="Not available: false."
+    )
+    geo_cascade: GeoCascade | None = Field(
+        default=None, description="Edge distribution; null means off."
+    )
     restream: Annotated[list[Restream], _off("Restreaming", [])] = Field(
-        [], description="Not available: an empty list."
+        default=[], description="Not available: an empty list."
     )
     priority: Annotated[int | None, _off("Redundant ingest", None)] = Field(
-        None, description="Not available: null."
+        default=None, description="Not available: null."
     )
     encoder_profile_id: Annotated[str | None, _off("Encoder profiles", None)] = Field(
-        None, description="Not available: null."
+        default=None, description="Not available: null."
     )
 
 
@@ -192,7 +202,8 @@ class PublishTokenCreate(PublishFeatures, RegionDefaults, Access):
     label: Label = Field(description="Display name.")
     streams: TokenStreams = Field(description="What the token may publish.")
     expires: Expires | None = Field(
-        None, description="Seconds from now after which no new broadcast starts. Omitted: never."
+        default=None,
+        description="Seconds from now after which no new broadcast starts. Omitted: never.",
     )
 
 
@@ -203,7 +214,7 @@ class EffectiveSettings(Schema):
     allowed_countries: list[str] = []
     denied_countries: list[str] = []
     geo_cascade: GeoCascade = GeoCascade()
-    enable_utc_insertion: bool = Field(False, alias="enableUTCInsertion")
+    enable_utc_insertion: bool = Field(default=False, alias="enableUTCInsertion")
 
 
 class PublishToken(PublishFeatures, RegionDefaults, Access):
@@ -227,14 +238,18 @@ class TokenChanges(Schema):
 
     label: Label | None = None
     is_active: bool | None = Field(
-        None, description="False stops new sessions; running ones go on."
+        default=None, description="False stops new sessions; running ones go on."
     )
     refresh_token: bool | None = Field(
-        None, description="Make a new secret; the old one stops working."
+        default=None, description="Make a new secret; the old one stops working."
     )
     add_token_streams: NewStreams | None = None
-    remove_token_streams: OldStreams | None = Field(None, description="Names to take off the list.")
-    expires: Expires | None = Field(None, description="Seconds from now; null removes the expiry.")
+    remove_token_streams: OldStreams | None = Field(
+        default=None, description="Names to take off the list."
+    )
+    expires: Expires | None = Field(
+        default=None, description="Seconds from now; null removes the expiry."
+    )
 
     def changes(self) -> dict[str, Any]:
         """The fields the client sent, under their names without `update`.
@@ -268,7 +283,7 @@ class AccessChanges(Schema):
     allowed_origins: Origins | None = None
     allowed_ip_addresses: Addresses | None = None
     bind_ips_on_usage: BindIps | None = Field(
-        None, description="Also forgets addresses bound so far."
+        default=None, description="Also forgets addresses bound so far."
     )
     origin_cluster: OriginCluster = None
     allowed_countries: Countries | None = None
@@ -281,7 +296,7 @@ class AccessChangesV1(Schema):
     update_allowed_origins: Origins | None = None
     update_allowed_ip_addresses: Addresses | None = None
     update_bind_ips_on_usage: BindIps | None = Field(
-        None, description="Also forgets addresses bound so far."
+        default=None, description="Also forgets addresses bound so far."
     )
     update_origin_cluster: OriginCluster = None
     update_allowed_countries: Countries | None = None
@@ -293,15 +308,15 @@ class FeatureChanges(Schema):
 
     subscribe_requires_auth: bool | None = None
     multisource: bool | None = None
-    record: Annotated[bool | None, _off("Recording", (False, None))] = None
-    clip: Annotated[bool | None, _off("Clipping", (False, None))] = None
-    low_latency_rtmp: Annotated[bool | None, _off("A longer RTMP buffer", (True, None))] = None
-    enable_utc_insertion: Annotated[bool | None, _off("UTC time insertion", (None, False))] = Field(
-        None, alias="enableUTCInsertion"
+    record: Annotated[bool | None, _off("Recording", False, None)] = None
+    clip: Annotated[bool | None, _off("Clipping", False, None)] = None
+    low_latency_rtmp: Annotated[bool | None, _off("A longer RTMP buffer", True, None)] = None
+    enable_utc_insertion: Annotated[bool | None, _off("UTC time insertion", None, False)] = Field(
+        default=None, alias="enableUTCInsertion"
     )
-    enable_thumbnails: Annotated[bool | None, _off("Thumbnails", (False, None))] = None
-    display_srt_passphrase: Annotated[bool | None, _off("SRT encryption", (False, None))] = None
-    drm: Annotated[bool | None, _off("DRM", (False, None))] = None
+    enable_thumbnails: Annotated[bool | None, _off("Thumbnails", False, None)] = None
+    display_srt_passphrase: Annotated[bool | None, _off("SRT encryption", False, None)] = None
+    drm: Annotated[bool | None, _off("DRM", False, None)] = None
     priority: Annotated[int | None, _off("Redundant ingest", None)] = None
     encoder_profile_id: Annotated[str | None, _off("Encoder profiles", None)] = None
 
@@ -310,14 +325,14 @@ class PublishTokenUpdate(FeatureChanges, AccessChanges, TokenChanges):
     """Changes to a publish token; what is left out stays as it is."""
 
     geo_cascade: GeoCascade | None = None
-    restream: Annotated[list[Restream] | None, _off("Restreaming", ([], None))] = None
+    restream: Annotated[list[Restream] | None, _off("Restreaming", [], None)] = None
 
 
 class PublishTokenUpdateV1(FeatureChanges, AccessChangesV1, TokenChanges):
     """Changes to a publish token, version 1: lists and limits are named `update…`."""
 
     update_geo_cascade: GeoCascade | None = None
-    update_restream: Annotated[list[Restream] | None, _off("Restreaming", ([], None))] = None
+    update_restream: Annotated[list[Restream] | None, _off("Restreaming", [], None)] = None
 
 
 class Tracking(Schema):
@@ -334,7 +349,8 @@ class SubscribeTokenCreate(RegionDefaults, Access):
         description="What the token may watch; `.*` is any stream of the account."
     )
     expires: Expires | None = Field(
-        None, description="Seconds from now after which no new viewer joins. Omitted: never."
+        default=None,
+        description="Seconds from now after which no new viewer joins. Omitted: never.",
     )
     tracking: Tracking | None = None
 
@@ -365,13 +381,13 @@ class SubscribeToken(RegionDefaults, Access):
 class SubscribeTokenUpdate(AccessChanges, TokenChanges):
     """Changes to a subscribe token; what is left out stays as it is."""
 
-    tracking: Tracking | None = Field(None, description="Null removes it.")
+    tracking: Tracking | None = Field(default=None, description="Null removes it.")
 
 
 class SubscribeTokenUpdateV1(AccessChangesV1, TokenChanges):
     """Changes to a subscribe token, version 1: lists and limits are named `update…`."""
 
-    tracking: Tracking | None = Field(None, description="Null removes it.")
+    tracking: Tracking | None = Field(default=None, description="Null removes it.")
 
 
 class SortBy(StrEnum):
@@ -386,6 +402,16 @@ class FilterBy(StrEnum):
     TOKEN_NAME = "TokenName"  # noqa: S105
     STREAM_NAME = "StreamName"
     TOKEN_OR_STREAM_NAME = "TokenOrStreamName"  # noqa: S105
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list, in which order."""
+
+    page: int
+    items: int
+    sort_by: SortBy
+    descending: bool
 
 
 class ActiveTokens(Schema):

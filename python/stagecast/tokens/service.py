@@ -5,8 +5,9 @@ streams and tells dashboards.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, cast
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,10 +16,9 @@ from stagecast.db.database import after_commit
 from stagecast.errors import Invalid, NotFound, RequestError
 from stagecast.kit.clock import utc_now
 from stagecast.kit.secret import Vault, lookup_hash, new_hex_secret
-from stagecast.streams.live import TokenType
+from stagecast.streams.live import TokenRef, TokenType
 from stagecast.tokens.repository import (
     OutboxRepository,
-    Page,
     TokenRepository,
     publish_tokens,
     subscribe_tokens,
@@ -30,6 +30,7 @@ from stagecast.tokens.schemas import (
     FailedToken,
     FilterBy,
     GeoCascade,
+    Page,
     PublishToken,
     PublishTokenCreate,
     SubscribeEffectiveSettings,
@@ -52,6 +53,15 @@ _COLUMNS = {
     "subscribe_requires_auth",
     "multisource",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class TokenChanged:
+    """What dashboards are told."""
+
+    account_id: str
+    token: TokenRef
+    change: Change
 
 
 class TokenService(Generic[Row]):
@@ -170,7 +180,7 @@ class TokenService(Generic[Row]):
                 errors={"addTokenStreams": [f"A token has at most {MAX_LIST} streams."]},
             )
         if add or remove:
-            row.streams[:] = held.values()  # pyright: ignore[reportArgumentType]  (rows of this token's own table)
+            cast("list[Any]", row.streams)[:] = held.values()
 
     def _stream_row(self, stream: TokenStream) -> Any:
         raise NotImplementedError
@@ -245,7 +255,7 @@ class PublishTokenService(TokenService[tables.PublishToken]):
             multisource=row.multisource,
             origin_cluster=options.get("origin_cluster"),
             geo_cascade=geo_cascade,
-            enable_utc_insertion=options.get("enable_utc_insertion"),
+            enableUTCInsertion=options.get("enable_utc_insertion"),
             effective_settings=EffectiveSettings(),
         )
 

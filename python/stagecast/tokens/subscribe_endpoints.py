@@ -18,9 +18,9 @@ from stagecast.tokens.endpoints import (
     SortByQuery,
     TokenId,
 )
-from stagecast.tokens.repository import Page
 from stagecast.tokens.schemas import (
     FilterBy,
+    Page,
     SortBy,
     SubscribeToken,
     SubscribeTokenCreate,

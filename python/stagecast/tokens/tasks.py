@@ -6,7 +6,6 @@ a changed one updates whether viewers need a token; every change is told to the 
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import cast
 
@@ -16,24 +15,15 @@ from stagecast.db.database import Database
 from stagecast.db.tables import TokenChange
 from stagecast.kit.clock import utc_now
 from stagecast.media.engine import Engine
-from stagecast.streams.live import LiveStreams, TokenRef
+from stagecast.streams.live import LiveStreams, TokenRef, TokenType
 from stagecast.tokens.repository import OutboxRepository, publish_tokens
-from stagecast.tokens.service import Change
+from stagecast.tokens.service import Change, TokenChanged
 
 _log = structlog.stdlib.get_logger(__name__)
 _EVERY_SECONDS = 1.0
 _BATCH = 1000
 _KEPT = timedelta(hours=1)
 _PURGE_EVERY = 600
-
-
-@dataclass(frozen=True, slots=True)
-class TokenChanged:
-    """What dashboards are told."""
-
-    account_id: str
-    token: TokenRef
-    change: Change
 
 
 class TokenWatch:
@@ -67,7 +57,7 @@ class TokenWatch:
                 if rounds % _PURGE_EVERY == 0:
                     async with self._database.work() as session:
                         await OutboxRepository(session).delete_before(utc_now() - _KEPT)
-            except Exception:  # the next second tries again, from the same place
+            except Exception:  # noqa: BLE001  (the next second tries again, from the same place)
                 _log.exception("tokens.watch_failed")
             try:
                 async with asyncio.timeout(_EVERY_SECONDS):
@@ -91,9 +81,8 @@ class TokenWatch:
             self._last_id = change.id
 
     def _apply(self, change: TokenChange, requires_auth: bool | None) -> None:
-        token = TokenRef(
-            "Publish" if change.token_type == "Publish" else "Subscribe", change.token_id
-        )  # noqa: S105
+        kind = cast("TokenType", change.token_type)
+        token = TokenRef(kind, change.token_id)
         if change.change == "deleted":
             for ended in self._live.sessions_of(token):
                 self._engine.end_session(ended, "stopped")

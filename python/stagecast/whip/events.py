@@ -7,7 +7,9 @@ session ends. A new reader first gets the present state, so that nothing is miss
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from stagecast.errors import Invalid, NotFound
 from stagecast.kit.sse import KEEP_ALIVE, KEEP_ALIVE_SECONDS, frame
@@ -16,6 +18,7 @@ from stagecast.streams.live import LiveStreams, Signal
 from stagecast.whip.links import SSE_EVENTS
 
 _PER_SESSION = 4
+_NAMES = TypeAdapter(Annotated[list[str], Field(min_length=1, max_length=16)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +37,13 @@ class EventSubscriptions:
 
     def add(self, session: str, stream: str, names: Any) -> str:
         """Remember what a session wants; returns the id of its event stream."""
-        if (
-            not isinstance(names, list)
-            or not names
-            or not all(isinstance(name, str) for name in names)
-        ):  # pyright: ignore[reportUnknownVariableType]
-            raise Invalid('Send a JSON list of event names, such as ["active","inactive"].')
-        unknown = sorted(set[str](names) - set(SSE_EVENTS))
+        try:
+            asked = frozenset(_NAMES.validate_python(names))
+        except ValidationError:
+            raise Invalid(
+                'Send a JSON list of event names, such as ["active","inactive"].'
+            ) from None
+        unknown = sorted(asked - set(SSE_EVENTS))
         if unknown:
             raise Invalid(
                 f"Unknown events: {', '.join(unknown)[:200]}. Known: {', '.join(SSE_EVENTS)}."
@@ -50,7 +53,7 @@ class EventSubscriptions:
         for oldest in held[: max(0, len(held) - _PER_SESSION + 1)]:
             del self._wanted[oldest]
         key = secrets.token_urlsafe(12)
-        self._wanted[key] = _Wanted(session, stream, frozenset(names))
+        self._wanted[key] = _Wanted(session, stream, asked)
         return key
 
     def frames(self, session: str, key: str) -> AsyncIterator[str]:
