@@ -28,7 +28,7 @@ pub fn parse(offer: &str, role: Role) -> Result<Session, Refusal> {
         session
             .media
             .iter()
-            .filter(|m| m.kind.is_some() && m.port != 0)
+            .filter(|m| m.kind.is_some() && !m.is_rejected())
     };
     if media().next().is_none() {
         return Err(Refusal::Invalid(
@@ -58,7 +58,7 @@ pub fn check_publisher(offer: &Session, only: Option<Codec>) -> Result<(), Refus
     let has_video = offer
         .media
         .iter()
-        .any(|m| m.kind == Some(Kind::Video) && m.port != 0);
+        .any(|m| m.kind == Some(Kind::Video) && !m.is_rejected());
     if let Some(codec) = only.filter(|c| has_video && !video.contains(c)) {
         return Err(Refusal::NoCommonCodec(format!(
             "The offer has no {} video; it has {}.",
@@ -87,7 +87,7 @@ pub fn check_viewer(offer: &Session, stream: &[Format]) -> Result<(), Refusal> {
         let asks = offer
             .media
             .iter()
-            .any(|m| m.kind == Some(kind) && m.port != 0);
+            .any(|m| m.kind == Some(kind) && !m.is_rejected());
         let offered = offer.codecs(kind);
         if asks && !wanted.is_empty() && !wanted.iter().any(|c| offered.contains(c)) {
             return Err(Refusal::NoCommonCodec(format!(
