@@ -93,11 +93,15 @@ class House:
         """Wait until media of the source arrives."""
         until(f"{stream} is live", lambda: self.engine.is_live(stream, source) or None)
 
+    def take_events(self) -> None:
+        """Add what happened to `events`."""
+        self.events += json.loads(self.engine.drain_events())
+
     def event(self, kind: str, **wanted: Any) -> dict[str, Any]:
         """Wait for an event with these fields."""
 
         def found() -> dict[str, Any] | None:
-            self.events += json.loads(self.engine.drain_events())
+            self.take_events()
             return next(
                 (e for e in self.events if e["type"] == kind and wanted.items() <= e.items()), None
             )

@@ -7,7 +7,7 @@ import pytest
 from stagecast import _core
 from stagecast.media.encoding import VIDEO_CODECS, VideoCodec
 from tests.media.clips import Sender, clip
-from tests.media.house import STREAM, House, receive, track
+from tests.media.house import STREAM, House, receive, track, until
 
 
 @pytest.mark.parametrize("codec", VIDEO_CODECS)
@@ -33,7 +33,8 @@ def test_capture_time_reaches_the_viewer(house: House) -> None:
         seen = receive(house.viewer(), lambda s: len(s.video) >= 30)
     delays = [f.arrived - f.captured for f in seen.video[10:] if f.captured is not None]
     assert delays
-    assert 0 <= sorted(delays)[len(delays) // 2] < 1
+    # The core maps capture times between clocks: to some milliseconds.
+    assert -0.05 < sorted(delays)[len(delays) // 2] < 0.5
 
 
 def test_codec_the_viewer_lacks_is_refused_by_name(house: House) -> None:
@@ -56,10 +57,17 @@ def test_publisher_without_the_demanded_codec_is_refused(house: House) -> None:
 def test_demanded_codec_is_the_one_negotiated(house: House) -> None:
     publisher = house.publisher(codecs=["vp8", "h264", "vp9"], codec="vp9")
     with Sender(publisher, clip("vp9")):
-        live = house.event("source_live")
-        assert {t["kind"]: t["codec"] for t in live["tracks"]} == {"video": "vp9", "audio": "opus"}
+        house.event("source_live")
+        # The source is told again when the first packet of another track comes.
+        until("both tracks are told", lambda: _codecs(house) == {"audio": "opus", "video": "vp9"})
         seen = receive(house.viewer(), lambda s: s.decoded >= 10)
         assert seen.video[0].codec == "vp9"
+
+
+def _codecs(house: House) -> dict[str, str]:
+    house.take_events()
+    live = [event for event in house.events if event["type"] == "source_live"]
+    return {track["kind"]: track["codec"] for track in live[-1]["tracks"]}
 
 
 def test_sound_alone_works(house: House) -> None:

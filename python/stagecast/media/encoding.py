@@ -73,11 +73,11 @@ class Encoded:
 
 # PyAV's own stubs leave the packet's type open.
 class _EncodesVideo(Protocol):
-    def encode(self, frame: VideoFrame | None = None) -> list[Packet[VideoStream]]: ...
+    def encode(self, frame: VideoFrame | None = None) -> "list[Packet[VideoStream]]": ...
 
 
 class _EncodesAudio(Protocol):
-    def encode(self, frame: AudioFrame | None = None) -> list[Packet[AudioStream]]: ...
+    def encode(self, frame: AudioFrame | None = None) -> "list[Packet[AudioStream]]": ...
 
 
 class VideoEncoder:

@@ -114,7 +114,7 @@ def _generator(source: str, options: str, shape: str, shape_options: str) -> Gra
 
 
 class _Filters(Protocol):
-    def filter(self, packet: Packet[Any] | None) -> list[Packet[Any]]: ...
+    def filter(self, packet: "Packet[Any] | None") -> "list[Packet[Any]]": ...
 
 
 class File:
@@ -212,7 +212,9 @@ class File:
         except av.error.FFmpegError as error:
             raise SourceError(f"{self._path} is damaged: {error}") from error
 
-    def _convert(self, packet: Packet[Any], origin: float, *, is_video: bool) -> Iterator[Encoded]:
+    def _convert(
+        self, packet: "Packet[Any]", origin: float, *, is_video: bool
+    ) -> Iterator[Encoded]:
         if is_video and self.copied:
             yield from self._copy(packet, origin, "video", VIDEO_CLOCK)
         elif not is_video and self._copies_sound:
@@ -225,7 +227,7 @@ class File:
                     yield from self._sound.encode(frame)
 
     def _copy(
-        self, packet: Packet[Any], origin: float, kind: Literal["audio", "video"], clock: int
+        self, packet: "Packet[Any]", origin: float, kind: Literal["audio", "video"], clock: int
     ) -> Iterator[Encoded]:
         if packet.pts is None or not packet.time_base or not packet.size:
             return
