@@ -46,7 +46,10 @@ class DashboardEvents:
             del self._readers[account_id]
         for account_id, readers in self._readers.items():
             readers.publish(
-                frame("figures", self._streams.figures(account_id).model_dump(mode="json"))
+                frame(
+                    "figures",
+                    self._streams.figures(account_id).model_dump(mode="json", by_alias=True),
+                )
             )
 
     def close(self) -> None:
@@ -58,7 +61,9 @@ class DashboardEvents:
         readers = self._readers.setdefault(account_id, Fanout[str]())
         subscription = readers.subscribe(_CAPACITY)
         try:
-            yield frame("hello", HelloEvent(version=__version__).model_dump(mode="json"))
+            yield frame(
+                "hello", HelloEvent(version=__version__).model_dump(mode="json", by_alias=True)
+            )
             for stream in self._streams.live(account_id):
                 yield self._stream_frame(stream.key) or ""
             clock = asyncio.get_running_loop().time
@@ -89,7 +94,7 @@ class DashboardEvents:
             event = TokenEvent(
                 token_id=changed.token.id, token_type=changed.token.type, change=changed.change
             )
-            readers.publish(frame("token", event.model_dump(mode="json")))
+            readers.publish(frame("token", event.model_dump(mode="json", by_alias=True)))
 
     async def _still_logged_in(self, cookie: str | None) -> bool:
         async with self._database.work() as session:
@@ -98,4 +103,8 @@ class DashboardEvents:
 
     def _stream_frame(self, key: str) -> str | None:
         stream = self._live.get(key)
-        return frame("stream", monitored(stream).model_dump(mode="json")) if stream else None
+        return (
+            frame("stream", monitored(stream).model_dump(mode="json", by_alias=True))
+            if stream
+            else None
+        )
