@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from stagecast.media.watching import Watched
 
 
+Cells = tuple[tuple[str, str], ...]
+
+
 class Codec(StrEnum):
     """Video codecs of `publish`."""
 
@@ -125,7 +128,7 @@ def publish(
             transport=transport.value,
             verify=not insecure,
             on_state=screen.say,
-            on_second=lambda published: screen.show(_publish_table(published)),
+            on_second=lambda published: screen.show(_publish_cells(published)),
         )
         try:
             with _Interruptible(publisher.stop), screen:
@@ -180,7 +183,7 @@ def watch(
         decode=not no_decode,
         wait=wait,
         on_state=screen.say,
-        on_second=lambda watched: screen.show(_watch_table(watched)),
+        on_second=lambda watched: screen.show(_watch_cells(watched)),
     )
     try:
         with _Interruptible(watcher.stop), screen:
@@ -256,7 +259,7 @@ class _Screen:
         from rich.console import Console  # noqa: PLC0415  (see the module's head)
         from rich.live import Live  # noqa: PLC0415
 
-        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
         self._live = Live(console=self._console, auto_refresh=False, transient=False)
         self._moving = self._console.is_terminal and not quiet
 
@@ -271,14 +274,14 @@ class _Screen:
     def say(self, text: str) -> None:
         self._console.print(text)
 
-    def show(self, table: "Table") -> None:
+    def show(self, cells: Cells) -> None:
         if self._moving:
-            self._live.update(table, refresh=True)
+            self._live.update(_table(cells), refresh=True)
         else:
-            self._console.print(table)
+            self.say("  ".join(f"{name} {value}" for name, value in cells))
 
 
-def _table(*cells: tuple[str, str]) -> "Table":
+def _table(cells: Cells) -> "Table":
     from rich import box  # noqa: PLC0415  (see the module's head)
     from rich.table import Table  # noqa: PLC0415
 
@@ -289,10 +292,10 @@ def _table(*cells: tuple[str, str]) -> "Table":
     return table
 
 
-def _watch_table(watched: "Watched") -> "Table":
+def _watch_cells(watched: "Watched") -> Cells:
     seen = watched.report()
     video = watched.video
-    return _table(
+    return (
         ("time", f"{seen['seconds']:.0f} s"),
         ("bitrate", _rate(seen["bitrate_bps"])),
         ("fps", f"{video.fps_now():.0f}" if video else "-"),
@@ -307,9 +310,9 @@ def _watch_table(watched: "Watched") -> "Table":
     )
 
 
-def _publish_table(published: "Published") -> "Table":
+def _publish_cells(published: "Published") -> Cells:
     seen = published.report()
-    return _table(
+    return (
         ("time", f"{seen['seconds']:.0f} s"),
         ("bitrate", _rate(seen["bitrate_bps"])),
         ("fps", f"{seen['fps']:.0f}" if seen["fps"] else "-"),
@@ -317,7 +320,7 @@ def _publish_table(published: "Published") -> "Table":
         ("lost", str(seen["packets_lost"])),
         ("RTT", _milliseconds(seen["rtt_ms"])),
         ("NACK", str(seen["nacks"] or 0)),
-        ("keyframes asked", str(seen["keyframe_requests"])),
+        ("PLI", str(seen["keyframe_requests"])),
         ("by", seen["protocol"] or "-"),
     )
 

@@ -22,8 +22,9 @@ class Track:
     codec: str
     decoder: Decoder | None
     frames: int = 0
-    first: float | None = None
     last: float | None = None
+    media_seconds: float = 0.0
+    media_time: float | None = None
     recent: deque[float] = field(default_factory=lambda: deque[float](maxlen=240))
     longest_gap: float = 0.0
 
@@ -34,17 +35,22 @@ class Track:
             now = time.monotonic()
             if self.last is not None:
                 self.longest_gap = max(self.longest_gap, now - self.last)
-            self.first = self.first if self.first is not None else now
             self.last = now
+            media_time = frame.rtp_time / frame.clock
+            if self.media_time is not None:
+                self.media_seconds += media_time - self.media_time
+            self.media_time = media_time
             self.frames += came
             self.recent.append(now)
         return came
 
     def fps(self) -> float:
-        """Over the whole time from the first frame to the last."""
-        if self.first is None or self.last is None or self.last <= self.first:
-            return 0.0
-        return (self.frames - 1) / (self.last - self.first)
+        """Frames that came out for each second of media.
+
+        By the clock on the wall it would be too high: a viewer who joins gets the group of pictures
+        that has already begun in one burst.
+        """
+        return (self.frames - 1) / self.media_seconds if self.media_seconds > 0 else 0.0
 
     def fps_now(self) -> float:
         since = time.monotonic() - 1.0
