@@ -93,7 +93,7 @@ export class Broadcast {
   #encoding() {
     const { maxBitrate, frameRate } = this.#settings;
     const degradationPreference: RTCDegradationPreference =
-      this.#inputs.picture === 'screen' ? 'maintain-resolution' : 'balanced';
+      this.#inputs.picture === 'screen' ? 'maintain-resolution' : 'maintain-framerate';
     return { maxBitrate, maxFramerate: frameRate, degradationPreference };
   }
 

@@ -3,7 +3,7 @@ import { EMBED_DEFAULTS, embedCode, viewerLink, whepLink } from './embed';
 
 const place = {
   viewerUrl: 'https://live.example/viewer',
-  whepUrl: 'https://live.example/api/whep',
+  whepUrl: 'https://live.example/api/whep/acc',
   accountId: 'acc',
 };
 

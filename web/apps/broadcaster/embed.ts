@@ -1,6 +1,7 @@
 /** Links and embed code of the share panel. Everything from outside is escaped. */
 export interface Place {
   viewerUrl: string;
+  /** Ends with the account. */
   whepUrl: string;
   accountId: string;
 }
@@ -32,7 +33,7 @@ export function viewerLink(place: Place, streamName: string, sourceId: string | 
 }
 
 export function whepLink(place: Place, streamName: string, sourceId: string | null): string {
-  const path = [place.whepUrl, ...[place.accountId, streamName].map(encodeURIComponent)].join('/');
+  const path = `${place.whepUrl}/${encodeURIComponent(streamName)}`;
   return sourceId ? `${path}?sourceId=${encodeURIComponent(sourceId)}` : path;
 }
 

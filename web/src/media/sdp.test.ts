@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { ABS_CAPTURE_TIME, iceCredentials, isIceLite, withHeaderExtension, withStereoOpus } from './sdp';
+import {
+  ABS_CAPTURE_TIME,
+  iceCredentials,
+  isIceLite,
+  withHeaderExtension,
+  withStartBitrate,
+  withStereoOpus,
+} from './sdp';
 
 const OFFER = [
   'v=0',
@@ -89,5 +96,28 @@ describe('withHeaderExtension', () => {
       `${Array.from({ length: 14 }, (_, i) => `a=extmap:${i + 1} urn:x:${i}`).join('\r\n')}\r\na=rtpmap:96`,
     );
     expect(withHeaderExtension(full, ABS_CAPTURE_TIME)).toBe(full);
+  });
+});
+
+describe('withStartBitrate', () => {
+  it('adds a format line to codecs without one, and leaves audio alone', () => {
+    const fast = withStartBitrate(OFFER, 1_750_000);
+    expect(fast).toContain('a=rtpmap:96 VP8/90000\r\na=fmtp:96 x-google-start-bitrate=1750\r\n');
+    expect(fast.match(/x-google/g)).toHaveLength(1);
+    expect(withStartBitrate(fast, 1_750_000)).toBe(fast);
+  });
+
+  it('extends the format lines of codecs, not those of retransmission', () => {
+    const sdp = [
+      'm=video 9 UDP/TLS/RTP/SAVPF 102 103',
+      'a=rtpmap:102 H264/90000',
+      'a=fmtp:102 packetization-mode=1',
+      'a=rtpmap:103 rtx/90000',
+      'a=fmtp:103 apt=102',
+      '',
+    ].join('\r\n');
+    const fast = withStartBitrate(sdp, 1_000_000);
+    expect(fast).toContain('a=fmtp:102 packetization-mode=1;x-google-start-bitrate=1000\r\n');
+    expect(fast).toContain('a=fmtp:103 apt=102\r\n');
   });
 });

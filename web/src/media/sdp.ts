@@ -71,3 +71,33 @@ export function withHeaderExtension(sdp: string, uri: string): string {
     })
     .join('');
 }
+
+/**
+ * Tells Chromium at which bitrate its video encoder may begin. It would begin at 300 kbit/s and need
+ * ten seconds and more to reach a large picture; other browsers ignore the parameter. For the answer.
+ */
+export function withStartBitrate(sdp: string, bitsPerSecond: number): string {
+  const parameter = `x-google-start-bitrate=${Math.round(bitsPerSecond / 1000)}`;
+  return sections(sdp)
+    .map((section) => {
+      if (!section.startsWith('m=video')) return section;
+      return section
+        .replace(
+          /^(a=rtpmap:(\d+) (?:VP8|VP9|H264|H265|AV1)\/90000[^\r\n]*)(\r?\n)/gim,
+          (line, _map: string, payloadType: string, end: string) =>
+            new RegExp(`^a=fmtp:${payloadType} `, 'm').test(section)
+              ? line
+              : `${line}a=fmtp:${payloadType} ${parameter}${end}`,
+        )
+        .replace(
+          /^(a=fmtp:(\d+) (?!.*x-google-start-bitrate)[^\r\n]*)/gm,
+          (line, _fmtp: string, payloadType: string) =>
+            isVideoCodec(section, payloadType) ? `${line};${parameter}` : line,
+        );
+    })
+    .join('');
+}
+
+function isVideoCodec(section: string, payloadType: string): boolean {
+  return new RegExp(`^a=rtpmap:${payloadType} (?:VP8|VP9|H264|H265|AV1)/90000`, 'im').test(section);
+}

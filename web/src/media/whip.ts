@@ -8,7 +8,7 @@ import { type VideoCodec, videoCodecOf } from './codecs';
 import { Connection, type LostReason } from './connection';
 import { Emitter } from './emitter';
 import { type Ending, keepConnected } from './reconnect';
-import { ABS_CAPTURE_TIME, withHeaderExtension, withStereoOpus } from './sdp';
+import { ABS_CAPTURE_TIME, withHeaderExtension, withStartBitrate, withStereoOpus } from './sdp';
 import { SessionEvents } from './session-events';
 import { SignallingError } from './signalling';
 
@@ -47,6 +47,9 @@ interface WhipEvents {
   state: WhipState;
   viewers: number;
 }
+
+/** A weak upload still recovers from this in a second or two. */
+const START_MAX = 2_500_000;
 
 export class Whip extends Emitter<WhipEvents> {
   readonly #options: WhipOptions;
@@ -156,7 +159,11 @@ export class Whip extends Emitter<WhipEvents> {
         const timed = withHeaderExtension(sdp, ABS_CAPTURE_TIME);
         return stereo ? withStereoOpus(timed) : timed;
       },
-      answer: (sdp) => (stereo ? withStereoOpus(sdp) : sdp),
+      answer: (sdp) => {
+        const { maxBitrate } = this.#encoding;
+        const fast = maxBitrate ? withStartBitrate(sdp, Math.min(START_MAX, maxBitrate * 0.7)) : sdp;
+        return stereo ? withStereoOpus(fast) : fast;
+      },
       signal,
     });
   }
