@@ -18,7 +18,7 @@ SETTLE = 3.0
 
 def measure(cycles: int, warm_up: int) -> dict[str, Any]:
     pool = _core.ClientPool()
-    with Server() as server, Stamped(server, _core.DelayProbe()):
+    with Server() as server, Stamped(server):
         until_live(server)
         _cycle(server, pool, warm_up)
         before = _settled(server)

@@ -7,6 +7,7 @@ pictures shows what the server does for him.
 from __future__ import annotations
 
 import contextlib
+import math
 import subprocess
 import threading
 import time
@@ -68,10 +69,17 @@ def ffmpeg(server: Server) -> Generator[None]:
 
 
 class Stamped:
-    """Sends a clip encoded beforehand, so that encoding takes no time from what is measured."""
+    """Sends a clip encoded beforehand, so that encoding takes no time from what is measured.
 
-    def __init__(self, server: Server, probe: _core.DelayProbe) -> None:
-        self._clip = _clip()
+    The clip begins again after ``seconds``. A probe knows packets by their payload: a measurement must
+    not last longer than the clip.
+    """
+
+    def __init__(
+        self, server: Server, probe: _core.DelayProbe | None = None, seconds: float = GOP_SECONDS
+    ) -> None:
+        self._seconds = math.ceil(seconds / GOP_SECONDS) * GOP_SECONDS
+        self._clip = _clip(self._seconds)
         wanted = Wanted(role="publish", codecs=["h264"])
         self._session: Session = connect(server.whip, wanted, token=server.token, probe=probe)
         self._stop = threading.Event()
@@ -89,11 +97,11 @@ class Stamped:
         began, turn = time.monotonic(), 0
         while True:
             for frame in self._clip:
-                due = began + turn * GOP_SECONDS + frame.due
+                due = began + turn * self._seconds + frame.due
                 if self._stop.wait(max(0.0, due - time.monotonic())):
                     return
                 clock = 90_000 if frame.kind == "video" else 48_000
-                pts = frame.pts + round(turn * GOP_SECONDS * clock)
+                pts = frame.pts + round(turn * self._seconds * clock)
                 self._session.send(frame.kind, frame.data, pts)
             turn += 1
 
@@ -110,10 +118,10 @@ def until_live(server: Server) -> None:
             time.sleep(0.2)
 
 
-def _clip() -> list[Encoded]:
+def _clip(seconds: float) -> list[Encoded]:
     source = TestPattern(Picture(bitrate=BITRATE, gop_seconds=GOP_SECONDS))
     clip: list[Encoded] = []
-    while (due := source.next_due()) is not None and due < GOP_SECONDS - 1e-6:
+    while (due := source.next_due()) is not None and due < seconds - 1e-6:
         clip += source.take()
     source.close()
     return sorted(clip)
