@@ -133,7 +133,7 @@ check-spec: setup
 
 .make/web: .make/web-deps $(WEB_SOURCES)
 	@echo 'stagecast: building the web apps'
-	@npm --prefix web run --silent build
+	@npm --prefix web run --silent build -- --logLevel warn
 	@touch $@
 
 .make/tools: tools/package.json tools/package-lock.json

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import re
@@ -46,6 +47,7 @@ class Server:
     media_port: int
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
     process: asyncio.subprocess.Process | None = None
+    _any: asyncio.Task[Token] | None = None
 
     @classmethod
     async def start(cls, name: str, data: Path, **settings: str) -> Self:
@@ -136,8 +138,15 @@ class Server:
         return process.returncode, output.decode(), errors.decode()
 
     async def token(self, stream: str) -> Token:
-        """Create a publish token for one stream."""
-        made = await self.cli("token", "create", "--label", f"e2e {stream}", "--stream", stream)
+        """Give access to one stream; all streams share a publish token, which is made once."""
+        if self._any is None:
+            self._any = asyncio.create_task(self.own_token("any", "--any"))
+        return dataclasses.replace(await self._any, stream=stream)
+
+    async def own_token(self, stream: str, *flags: str) -> Token:
+        """Create a publish token that nobody else uses."""
+        names = flags or ("--stream", stream)
+        made = await self.cli("token", "create", "--label", f"e2e {stream}", *names)
         return Token(self, stream, str(made["id"]), made["accountId"], made["token"])
 
     def first_password(self) -> tuple[str, str]:

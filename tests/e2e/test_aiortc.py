@@ -41,6 +41,6 @@ async def test_aiortc_decodes_what_ffmpeg_publishes(server: Server) -> None:
             return len(peer.frames) >= 20
 
         await until(decoded, what="aiortc decodes 20 frames")
-        first, last = peer.frames[0].to_ndarray(), peer.frames[-1].to_ndarray()
+        first, last = (bytes(frame.planes[0]) for frame in (peer.frames[0], peer.frames[-1]))
         assert (peer.frames[-1].width, peer.frames[-1].height) == (320, 240)
-        assert (first != last).any(), "the picture does not move"
+        assert first != last, "the picture does not move"

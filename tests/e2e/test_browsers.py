@@ -10,7 +10,7 @@ from tests.e2e.browser import Engine
 from tests.e2e.conftest import Open
 from tests.e2e.deadline import until
 from tests.e2e.server import Server
-from tests.e2e.watching import publishes, report, sees, watches
+from tests.e2e.watching import OVER, publishes, report, sees, watches
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,8 @@ async def test_media_of_browsers_is_sealed_with_aes_gcm(server: Server, rtc: Ope
     await watches(viewer, token.whep)
     for page in (publisher, viewer):
         seen = await report(page)
-        assert (seen["srtp"], seen["role"]) == ("AEAD_AES_256_GCM", "client")
+        assert seen["srtp"].endswith("AEAD_AES_256_GCM")
+        assert seen["role"] == "client"
 
 
 async def test_what_firefox_publishes_is_decoded_in_chromium(server: Server, rtc: Open) -> None:
@@ -119,15 +120,16 @@ async def test_viewers_go_on_when_the_publisher_crashes_and_comes_back(
 async def test_the_newest_publisher_replaces_the_one_before(server: Server, rtc: Open) -> None:
     token = await server.token("replaced")
     first, second, viewer = await asyncio.gather(rtc(), rtc(), rtc())
-    await publishes(first, token.whip, token.secret, codec="vp8", width=320, height=180)
+    await publishes(first, token.whip, token.secret, codec="vp8", width=640, height=360)
     await watches(viewer, token.whep)
-    await publishes(second, token.whip, token.secret, codec="vp8", width=640, height=360)
+    await publishes(second, token.whip, token.secret, codec="vp8", width=320, height=180)
     await viewer.until(
-        "async () => (await report()).video.width === 640", what="the new publisher is seen"
+        "async () => (await report()).video.width === 320", what="the new publisher is seen"
     )
     await sees(viewer)
     await first.until(
-        "async () => ['closed', 'failed', 'disconnected'].includes((await report()).state)",
+        OVER,
+        deadline=4,
         what="the old publisher is told",
     )
 

@@ -13,9 +13,7 @@ from tests.e2e import ffmpeg
 from tests.e2e.conftest import Open
 from tests.e2e.deadline import until
 from tests.e2e.server import Server
-from tests.e2e.watching import publishes, watches
-
-OVER = "async () => ['closed', 'failed', 'disconnected'].includes((await report()).state)"
+from tests.e2e.watching import OVER, publishes, watches
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -35,7 +33,6 @@ async def test_a_server_that_is_stopped_says_goodbye_and_keeps_what_it_knows(
     await watches(viewer, token.whep)
 
     assert await own.stop() == 0
-    # By a message, not by the silence that a browser notices after seconds.
     await viewer.until(OVER, deadline=4, what="the viewer is told")
     await publisher.until(OVER, deadline=4, what="the publisher is told")
 

@@ -10,6 +10,7 @@ import socket
 import httpx2
 
 from tests.e2e.conftest import Open
+from tests.e2e.deadline import until
 from tests.e2e.server import EMPTY_OFFER, Server
 from tests.e2e.watching import publishes, sees, watches
 
@@ -23,7 +24,7 @@ async def offer(url: str, token: str | None, body: str | bytes = EMPTY_OFFER) ->
 
 
 async def test_publishing_needs_a_token_that_fits(server: Server) -> None:
-    token = await server.token("guarded")
+    token = await server.own_token("guarded")
     assert (await offer(token.whip, None)).status_code == 401
     assert (await offer(token.whip, "wrong")).status_code == 401
     other = f"{server.url}/api/whip/another-stream"
@@ -33,7 +34,7 @@ async def test_publishing_needs_a_token_that_fits(server: Server) -> None:
 
 
 async def test_a_disabled_token_opens_nothing_until_it_is_enabled(server: Server) -> None:
-    token = await server.token("disabled")
+    token = await server.own_token("disabled")
     await server.cli("token", "disable", token.id)
     refused = await offer(token.whip, token.secret)
     assert refused.status_code in {401, 403}
@@ -42,8 +43,17 @@ async def test_a_disabled_token_opens_nothing_until_it_is_enabled(server: Server
     assert (await offer(token.whip, token.secret)).status_code == 400
 
 
+async def test_an_expired_token_opens_nothing(server: Server) -> None:
+    token = await server.own_token("expired", "--stream", "expired", "--expires", "1")
+
+    async def refused() -> bool:
+        return (await offer(token.whip, token.secret)).status_code in {401, 403}
+
+    await until(refused, what="the token is expired")
+
+
 async def test_a_deleted_token_opens_nothing(server: Server) -> None:
-    token = await server.token("deleted")
+    token = await server.own_token("deleted")
     await server.cli("token", "delete", token.id)
     assert (await offer(token.whip, token.secret)).status_code == 401
 

@@ -8,6 +8,9 @@ from tests.e2e.browser import Page
 
 Report = dict[str, Any]
 
+# The peer has ended the connection by a message. Silence alone is noticed later, and shows as another state.
+OVER = "async () => (await report()).dtls === 'closed'"
+
 
 async def report(page: Page) -> Report:
     return await page.evaluate("() => report()")
