@@ -45,4 +45,4 @@ test('every page stays within its byte budget', async () => {
     expect(entry, `the build has no entry ${name}`).toBeDefined();
     if (entry) expect(weight(entry, chunks), `gzip bytes of ${name}`).toBeLessThanOrEqual(budget);
   }
-});
+}, 120_000);

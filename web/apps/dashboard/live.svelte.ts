@@ -6,12 +6,7 @@ import { SvelteMap } from 'svelte/reactivity';
 import type { FiguresEvent, HelloEvent, LiveFigures, LiveStream, TokenEvent } from '$api';
 import { toDate } from '$ui/format';
 import { History } from './history';
-import { strings } from './strings';
-
-export interface LogEntry {
-  at: number;
-  text: string;
-}
+import { changes, type LogEntry, mergeLogs } from './monitoring/log';
 
 const MAX_ENDED = 500;
 const MAX_LOG = 200;
@@ -29,21 +24,6 @@ export function byToken(streams: Iterable<LiveStream>): Map<number, LiveStream[]
     for (const id of ids) tokens.set(id, [...(tokens.get(id) ?? []), stream]);
   }
   return tokens;
-}
-
-/** What happened between two states of a stream, in words. */
-export function changes(before: LiveStream | undefined, after: LiveStream): string[] {
-  const words: string[] = [];
-  if (after.live && !before?.live) words.push(strings.monitoring.logStreamStart);
-  const activeBefore = new Set(before?.feeds.filter((feed) => feed.active).map((feed) => feed.feedId));
-  const name = (sourceId: string | null | undefined) => sourceId || strings.monitoring.mainSource;
-  for (const feed of after.feeds) {
-    const was = activeBefore.has(feed.feedId);
-    if (feed.active && !was) words.push(strings.monitoring.logFeedStart(name(feed.sourceId)));
-    if (!feed.active && was) words.push(strings.monitoring.logFeedEnd(name(feed.sourceId)));
-  }
-  if (before?.live && !after.live) words.push(strings.monitoring.logStreamEnd);
-  return words;
 }
 
 class Live {
@@ -164,12 +144,10 @@ class Live {
   }
 
   #stream(stream: LiveStream): void {
-    const words = changes(this.streams.get(stream.streamId), stream);
+    const news = changes(this.streams.get(stream.streamId), stream);
     this.streams.set(stream.streamId, stream);
-    if (words.length) {
-      const at = Date.now();
-      const log = [...words.map((text) => ({ at, text })).reverse(), ...this.log(stream.streamId)];
-      this.#logs.set(stream.streamId, log.slice(0, MAX_LOG));
+    if (news.length) {
+      this.#logs.set(stream.streamId, mergeLogs(news, this.log(stream.streamId)).slice(0, MAX_LOG));
     }
     if (!stream.live) {
       this.figures.delete(stream.streamId);

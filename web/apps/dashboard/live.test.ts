@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { LiveStream } from '$api';
 import { History } from './history';
-import { byToken, changes } from './live.svelte';
+import { byToken } from './live.svelte';
 
 const point = (at: number) => ({
   at,
@@ -42,18 +42,6 @@ describe('byToken', () => {
   test('an ended stream belongs to none', () => {
     expect(byToken([stream('x', [{ feedId: 'a', tokenId: 1, active: true }], false)]).size).toBe(0);
   });
-});
-
-describe('changes', () => {
-  const started = stream('x', [{ feedId: 'a', tokenId: 1, active: true }]);
-  const ended = stream('x', [{ feedId: 'a', tokenId: 1, active: false }], false);
-  test('a start names stream and feed', () => {
-    expect(changes(undefined, started)).toEqual(['Stream started', 'Feed Main started']);
-  });
-  test('an end names feed and stream', () => {
-    expect(changes(started, ended)).toEqual(['Feed Main ended', 'Stream ended']);
-  });
-  test('the same again says nothing', () => expect(changes(started, started)).toEqual([]));
 });
 
 describe('History', () => {

@@ -75,6 +75,14 @@ export function publishSnippets(url: string, token: string): Snippet[] {
   ${to}`,
     },
     {
+      id: 'stagecast',
+      label: 'stagecast',
+      note: 'A test picture and tone from this server’s own command, to try the way without a camera.',
+      code: `stagecast publish --test-pattern \\
+  --to ${to} \\
+  --token ${auth}`,
+    },
+    {
       id: 'gstreamer',
       label: 'GStreamer',
       note: 'A test picture and tone. whipclientsink is part of gst-plugins-rs.',
