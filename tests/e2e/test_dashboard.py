@@ -1,0 +1,112 @@
+"""From the first log-in to watching, by hand in a real browser, on a server that was never used before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.e2e.conftest import Open
+from tests.e2e.dashboard import PASSWORD, add_token, by, choose_password, log_in
+from tests.e2e.deadline import until
+from tests.e2e.player import plays, sounds
+from tests.e2e.server import Server
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def fresh(tmp_path: Path) -> AsyncIterator[Server]:
+    """A server at its first start."""
+    server = await Server.start("first", tmp_path / "data")
+    yield server
+    await server.stop()
+
+
+@pytest.mark.timeout(180)
+async def test_from_login_to_watching(fresh: Server, open_page: Open) -> None:
+    _, once = fresh.first_password()
+    studio = await open_page()
+    await log_in(studio, fresh, "not the password")
+    await studio.wait(by("login-error"))
+    # The browser logs the refusal by itself.
+    assert all("401" in problem for problem in await studio.problems())
+
+    await log_in(studio, fresh, once)
+    await choose_password(studio, once)
+    await studio.wait(by("tokens-empty"))
+    await add_token(studio, "Concert", "concert")
+
+    await studio.click(f"{by('row-concert')} {by('row-menu')}")
+    await studio.click(by("menu-broadcaster"))
+    await studio.wait(f"{by('start-button')}:enabled")
+    assert "READY" in await studio.text(by("status-pill"))
+    await studio.click(by("start-button"))
+    await studio.until(
+        "() => document.querySelector('[data-testid=status-pill]').innerText.includes('LIVE')",
+        what="the broadcaster is live",
+    )
+    await studio.click(by("share-button"))
+    link = await studio.attribute(by("viewer-link"), "data-value")
+    assert link is not None
+    assert "/viewer?streamId=" in link
+    await studio.wait(f"{by('qr')} svg")
+    assert "<iframe" in await studio.text(by("iframe-code"))
+
+    viewers = await asyncio.gather(open_page(), open_page())
+    for viewer in viewers:
+        await viewer.goto(link)
+    for viewer in viewers:
+        await plays(viewer)
+        await sounds(viewer)
+        assert await viewer.problems() == []
+    await studio.until(
+        "() => document.querySelector('[data-testid=viewer-count]').innerText === '2'",
+        what="the broadcaster counts two viewers",
+    )
+
+    desk = await open_page()
+    await log_in(desk, fresh, PASSWORD)
+    await desk.wait(f"{by('row-concert')} {by('pill-live')}")
+    await desk.until(
+        "() => document.querySelector('[data-testid=row-concert] [data-testid=viewers]').innerText === '2'",
+        what="the dashboard counts two viewers",
+    )
+
+    await studio.click(by("stop-button"))
+    await desk.wait(f"{by('row-concert')} {by('pill-live')}", hidden=True)
+    await viewers[0].wait("::-p-text(NOT LIVE)")
+    for page in (studio, desk):
+        assert [line for line in await page.problems() if "401" not in line] == []
+
+
+async def test_a_token_is_disabled_and_deleted_from_its_menu(
+    fresh: Server, open_page: Open
+) -> None:
+    _, once = fresh.first_password()
+    page = await open_page()
+    await log_in(page, fresh, once)
+    await choose_password(page, once)
+    await add_token(page, "Rehearsal", "rehearsal")
+
+    row, menu = by("row-rehearsal"), f"{by('row-rehearsal')} {by('row-menu')}"
+    await page.click(menu)
+    await page.click(by("menu-disable"))
+    await page.wait(f"{row} {by('pill-disabled')}")
+    await page.click(menu)
+    await page.click(by("menu-enable"))
+    await page.wait(f"{row} {by('pill-disabled')}", hidden=True)
+
+    await page.click(menu)
+    await page.click(by("menu-delete"))
+    await page.wait(by("confirm-dialog"))
+    if await page.count(by("confirm-name")):
+        await page.fill(by("confirm-name"), "Rehearsal")
+    await page.click(by("confirm-yes"))
+    await page.wait(by("tokens-empty"))
+
+    async def none_left() -> bool:
+        return await fresh.cli("token", "list") == []
+
+    await until(none_left, what="the token is gone")

@@ -1,0 +1,122 @@
+"""Every page at phone and desk width, light and dark: a screenshot for a person, an axe check for all.
+
+The screenshots are in `tests/.artifacts/pages`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import pytest_asyncio
+
+from tests.e2e import ffmpeg
+from tests.e2e.browser import Driver, Page
+from tests.e2e.dashboard import by, choose_password, log_in
+from tests.e2e.deadline import until
+from tests.e2e.player import plays
+from tests.e2e.server import ARTIFACTS, Server, Token
+
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+WIDTHS = {360: 740, 1440: 900}
+
+# name: (address, what must be there before the picture is taken)
+PAGES = {
+    "live-broadcast": ("/live-broadcast", by("row-stage")),
+    "token-details": ("/live-broadcast/{token}/details", by("token-value")),
+    "token-publishing": ("/live-broadcast/{token}/publishing", by("whip-url")),
+    "token-playback": ("/live-broadcast/{token}/playback", by("whep-url")),
+    "token-streams": ("/live-broadcast/{token}/streams", by("stream-add")),
+    "token-security": ("/live-broadcast/{token}/security", by("security-save")),
+    "token-api": ("/live-broadcast/{token}/api", by("token-id")),
+    "subscribe-tokens": ("/subscribe-tokens", "main h1"),
+    "monitoring": ("/monitoring", by("stream-stage")),
+    "monitoring-stream": ("/monitoring/stream?name=stage", "main h1"),
+    "secrets": ("/settings/secrets", by("add-secret")),
+    "account": ("/settings/account", by("password-submit")),
+    "not-found": ("/no-such-page", "main h1"),
+    "broadcaster": ("/broadcaster?tokenId={token}&stream=stage", f"{by('start-button')}:enabled"),
+    "viewer-waiting": ("/viewer?streamId={account}/silence", "::-p-text(NOT LIVE)"),
+}
+
+
+class Tour:
+    """A logged-in page on a server with one live stream."""
+
+    def __init__(self, page: Page, token: Token) -> None:
+        self.page = page
+        self.token = token
+
+    def url(self, path: str) -> str:
+        return self.token.server.url + path.format(token=self.token.id, account=self.token.account)
+
+    async def look(self, name: str) -> None:
+        """Take the four pictures, and ask axe about each."""
+        page = self.page
+        for theme in THEMES:
+            await page.theme(theme)
+            for width, height in WIDTHS.items():
+                await page.viewport(width, height)
+                scrolls = await page.evaluate(
+                    "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+                )
+                await page.screenshot(ARTIFACTS / "pages" / f"{name}-{width}-{theme}.png")
+                violations = await page.axe()
+                assert violations == [], f"{name} at {width} px, {theme}"
+                assert scrolls <= 0, f"{name} at {width} px scrolls sideways by {scrolls} px"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def tour(tmp_path_factory: pytest.TempPathFactory, driver: Driver) -> AsyncIterator[Tour]:
+    server = await Server.start("pages", tmp_path_factory.mktemp("pages") / "data")
+    token = await server.own_token("stage")
+    async with (
+        await ffmpeg.Publisher.start(token, size="640x360"),
+        await driver.open("chromium") as page,
+    ):
+        await until(token.live, what="ffmpeg is live")
+        yield Tour(page, token)
+    await server.stop()
+
+
+async def test_login_and_first_password(tour: Tour) -> None:
+    _, once = tour.token.server.first_password()
+    await tour.page.goto(tour.url("/"))
+    await tour.page.wait(by("login-email"))
+    await tour.look("login")
+    await log_in(tour.page, tour.token.server, once)
+    await tour.page.wait(by("new-password"))
+    await tour.look("first-password")
+    await choose_password(tour.page, once)
+    await tour.page.wait(by("row-stage"))
+
+
+@pytest.mark.parametrize("name", PAGES)
+async def test_page(tour: Tour, name: str) -> None:
+    path, ready = PAGES[name]
+    await tour.page.goto(tour.url(path))
+    await tour.page.wait(ready)
+    await tour.look(name)
+
+
+async def test_viewer_with_picture(tour: Tour) -> None:
+    await tour.page.goto(tour.token.viewer)
+    await plays(tour.page)
+    await tour.look("viewer")
+
+
+async def test_add_token_dialog(tour: Tour) -> None:
+    await tour.page.goto(tour.url("/live-broadcast"))
+    await tour.page.click(by("add-token"))
+    await tour.page.wait(by("token-label"))
+    await tour.look("add-token")
+
+
+def test_every_page_was_pictured() -> None:
+    taken = {path.name for path in Path(ARTIFACTS / "pages").glob("*.png")}
+    for name in PAGES:
+        for theme in THEMES:
+            for width in WIDTHS:
+                assert f"{name}-{width}-{theme}.png" in taken
