@@ -38,7 +38,7 @@ export class SignallingSession {
   readonly links: Link[];
   #etag: string | null;
   #queue: Promise<unknown> = Promise.resolve();
-  #ended = false;
+  #ended: Promise<void> | null = null;
 
   private constructor(url: string, links: Link[], etag: string | null) {
     this.url = url;
@@ -111,10 +111,12 @@ export class SignallingSession {
    * Ends the session on the server; outlives the page. Never throws: a session that cannot be
    * deleted ends by itself when its consent runs out.
    */
-  async end(): Promise<void> {
-    if (this.#ended) return;
-    this.#ended = true;
-    await fetch(this.url, { method: 'DELETE', keepalive: true }).catch(() => undefined);
+  end(): Promise<void> {
+    this.#ended ??= fetch(this.url, { method: 'DELETE', keepalive: true }).then(
+      () => undefined,
+      () => undefined,
+    );
+    return this.#ended;
   }
 
   /**

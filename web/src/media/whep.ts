@@ -169,7 +169,10 @@ export class Whep extends Emitter<WhepEvents> {
     this.#events = new SessionEvents(url, (name, data) => {
       if (name === 'viewercount' && 'viewercount' in data) this.emit('viewers', data.viewercount);
       else if (name === 'active') this.#onActive(data);
-      else if (name === 'inactive' && this.#isOurs(data)) this.#setLive(false);
+      else if (name === 'inactive' && this.#isOurs(data)) {
+        this.#inactiveAt = performance.now();
+        this.#setLive(false);
+      }
     });
   }
 
@@ -187,19 +190,21 @@ export class Whep extends Emitter<WhepEvents> {
   /** Media that moves means live, whatever was heard; live without media for long means start anew. */
   async #checkProgress(connection: Connection): Promise<void> {
     if (connection !== this.#connection) return;
-    let packets = 0;
+    let received = 0;
+    // Frames, not packets, of video: the server pads its retransmission stream to probe the network.
     for (const entry of (await connection.peer.getStats()).values())
-      if (entry.type === 'inbound-rtp') packets += entry.packetsReceived ?? 0;
+      if (entry.type === 'inbound-rtp')
+        received += (entry.kind === 'video' ? entry.framesReceived : entry.packetsReceived) ?? 0;
     if (connection !== this.#connection) return;
     const now = performance.now();
-    if (packets !== this.#progress) {
+    if (received !== this.#progress) {
       const back = this.#progress >= 0 && now - this.#inactiveAt > STRAGGLERS_MS;
       if (back) this.#setLive(true);
-      this.#progress = packets;
+      this.#progress = received;
       this.#silentSince = 0;
     } else if (this.#silentSince === 0) {
       this.#silentSince = now;
-    } else if (this.#live && this.#events && now - this.#silentSince > RESUME_MS) {
+    } else if (this.#live && now - this.#silentSince > RESUME_MS) {
       this.#silentSince = 0;
       connection.fail('network');
     }
