@@ -12,5 +12,6 @@ pub mod hub;
 pub mod id;
 pub mod packet;
 pub mod session;
+pub mod srtp;
 
 pub use stagecast_proto::codec::{Codec, Kind};
