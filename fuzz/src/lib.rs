@@ -5,10 +5,14 @@
 //! same corpus for as long as it is left running. A function returns when all is well and panics
 //! when a promise is broken.
 
+mod session;
+
 use std::collections::HashSet;
 
+pub use session::session;
 use stagecast_proto::codec::vp8::Descriptor;
 use stagecast_proto::codec::{Codec, Kind, inspect};
+use stagecast_proto::rtcp::{Compound, Packet};
 use stagecast_proto::rtp::ext::{
     AbsCaptureTime, AbsSendTime, AudioLevel, PlayoutDelay, TransportSequence,
 };
@@ -27,6 +31,8 @@ pub const TARGETS: &[Target] = &[
     ("stun", stun),
     ("rtp", rtp),
     ("payload", payload),
+    ("rtcp", rtcp),
+    ("session", session::session),
 ];
 
 /// Offers and answers: read or refused with words, and small whatever was sent.
@@ -147,6 +153,26 @@ pub fn payload(data: &[u8]) {
         );
         if descriptor.picture_id_bits == 15 {
             assert_eq!(again.picture_id, Some(0x1234));
+        }
+    }
+}
+
+/// RTCP: every list of every packet ends, within what its datagram can hold.
+pub fn rtcp(data: &[u8]) {
+    for packet in Compound::new(data).flatten() {
+        match packet {
+            Packet::SenderReport(report) => assert!(report.reports().count() <= 31),
+            Packet::ReceiverReport(report) => assert!(report.reports().count() <= 31),
+            Packet::Sdes(sdes) => assert!(sdes.chunks().count() <= data.len()),
+            Packet::Bye(bye) => assert!(bye.ssrcs().count() <= 31),
+            Packet::Nack(nack) => assert!(nack.lost().count() <= 17 * data.len()),
+            Packet::Fir(fir) => assert!(fir.entries().count() * 8 < data.len()),
+            Packet::Twcc(twcc) => {
+                assert_eq!(twcc.packets().count(), usize::from(twcc.status_count));
+            }
+            Packet::Remb(remb) => assert!(remb.ssrcs().count() <= 255),
+            Packet::Xr(xr) => assert!(xr.blocks().count() <= data.len()),
+            Packet::Pli(_) | Packet::Unknown { .. } => {}
         }
     }
 }

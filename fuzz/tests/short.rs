@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use stagecast_fuzz::{TARGETS, Target};
 
 /// Seconds a target gets when nothing else is said.
-const SECONDS: u64 = 2;
+const SECONDS: u64 = 1;
 /// Inputs a target gets at least, however slow the machine is.
-const AT_LEAST: u64 = 2_000;
+const AT_LEAST: u64 = 200;
 /// Longest mutated input: more than a datagram, and more than an SDP may be.
 const MAX_LEN: usize = 80_000;
 
@@ -101,7 +101,8 @@ fn short_run(name: &str) {
     let seeds = corpus(name);
     check(target, &[]);
     for seed in &seeds {
-        for len in 0..=seed.len() {
+        // Every cut of a short message; of a long one some.
+        for len in (0..=seed.len()).step_by(1 + seed.len() / 500) {
             check(target, &seed[..len]);
         }
     }
@@ -136,4 +137,14 @@ fn any_rtp_packet_is_read_or_refused() {
 #[test]
 fn any_payload_says_something_or_nothing() {
     short_run("payload");
+}
+
+#[test]
+fn any_rtcp_compound_is_read_or_refused() {
+    short_run("rtcp");
+}
+
+#[test]
+fn any_offer_and_any_datagram_leave_a_session_alive_or_ended() {
+    short_run("session");
 }
