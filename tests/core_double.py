@@ -4,6 +4,7 @@ Tests say what the network would have done (`connect`, `go_live`) and then drain
 eventfd, so that everything above the door runs as in production.
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -60,10 +61,8 @@ class CoreDouble:
         return self._fd
 
     def drain_events(self) -> bytes:
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._fd)
-        except BlockingIOError:
-            pass
         events, self._events = self._events, []
         return json.dumps(events).encode()
 

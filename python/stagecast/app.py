@@ -152,6 +152,7 @@ async def _running(
         watch,
         events,
     )
+    state.housekeeping = housekeeping
     state.whip = WhipService(database, vault, engine, live, settings.streams.max_waiting_viewers)
     state.whip_events = EventSubscriptions(live)
     state.metrics = Metrics(engine, live, settings.metrics.top_streams)

@@ -311,7 +311,7 @@ def token_list(
     Console(soft_wrap=True).print(table)
 
 
-TokenId = Annotated[int, typer.Argument(help="Id of the token (stagecast token list).")]
+TokenId = Annotated[int, typer.Argument(min=1, help="Id of the token (stagecast token list).")]
 
 
 @token_app.command("disable")

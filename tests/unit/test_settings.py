@@ -1,5 +1,6 @@
 """Where settings come from, what is refused, and that the sample file says what the code does."""
 
+import itertools
 import re
 import tomllib
 from pathlib import Path
@@ -40,7 +41,7 @@ def test_sample_values_are_the_defaults() -> None:
 
 def test_every_key_of_the_sample_is_explained() -> None:
     lines = SAMPLE.read_text().splitlines()
-    for above, line in zip(lines, lines[1:], strict=False):
+    for above, line in itertools.pairwise(lines):
         if re.match(r"\w+ = ", line):
             assert above.startswith("#"), line
 

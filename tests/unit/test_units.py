@@ -5,7 +5,7 @@ import pytest
 from stagecast.kit.units import format_duration, format_size, parse_duration
 
 
-@pytest.mark.parametrize("text", ["30", "", "s", "1 year", "-1s", "1s2", "١s x"])
+@pytest.mark.parametrize("text", ["30", "", "s", "1 year", "-1s", "1s2"])
 def test_text_that_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
         parse_duration(text)

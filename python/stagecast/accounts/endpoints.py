@@ -83,7 +83,9 @@ async def create_secret(
 
 @router.delete("/secret/{secretId}", operation_id="deleteSecret", tags=["API secrets"])
 async def delete_secret(
-    secret_id: Annotated[int, Path(alias="secretId")], caller: DashboardCaller, accounts: Accounts
+    secret_id: Annotated[int, Path(alias="secretId", ge=1, le=(1 << 63) - 1)],
+    caller: DashboardCaller,
+    accounts: Accounts,
 ) -> Success[bool]:
     """Delete an API secret; calls that use it fail from now on. Needs the dashboard's cookie."""
     await accounts.delete_secret(caller.account_id, secret_id)

@@ -194,6 +194,12 @@ class Engine:
     def is_live(self, stream: str, source: str | None) -> bool:
         return self._core.is_live(stream, source)
 
+    def refresh(self) -> None:
+        """Fetch the latest figures and hand them out; done once a second."""
+        self.figures = FIGURES.validate_json(self._core.figures())
+        for listener in self._figures_listeners:
+            listener(self.figures)
+
     async def _call(self, call: Callable[[], _R]) -> _R:
         try:
             return await asyncio.to_thread(call)
@@ -215,8 +221,6 @@ class Engine:
         while True:
             await asyncio.sleep(_FIGURES_SECONDS)
             try:
-                self.figures = FIGURES.validate_json(self._core.figures())
-                for listener in self._figures_listeners:
-                    listener(self.figures)
+                self.refresh()
             except Exception:  # noqa: BLE001  (the next second brings new figures)
                 _log.exception("media.figures_failed")

@@ -25,7 +25,7 @@ from stagecast.tokens.service import PublishTokenService
 
 router = APIRouter(prefix="/api", tags=["Publish tokens"], responses=FAILS)
 
-TokenId = Annotated[int, Path(alias="tokenId")]
+TokenId = Annotated[int, Path(alias="tokenId", ge=1, le=(1 << 63) - 1)]
 PageNumber = Annotated[int, Query(alias="page", ge=1, le=1_000_000)]
 ItemsOnPage = Annotated[int, Query(alias="itemsOnPage", ge=1, le=100)]
 SortByQuery = Annotated[SortBy, Query(alias="sortBy")]

@@ -5,6 +5,7 @@ and read them, but only the value that means "off" is accepted; anything else is
 names the field. Nothing is silently ignored.
 """
 
+import json
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_network
@@ -53,9 +54,7 @@ def _off(feature: str, *allowed: Any) -> BeforeValidator:
 
 
 def _json(value: Any) -> str:
-    return {None: "null", True: "true", False: "false"}.get(value) or (
-        "an empty list" if value == [] else f'"{value}"'
-    )
+    return "an empty list" if value == [] else json.dumps(value)
 
 
 Origins = Annotated[
@@ -68,7 +67,7 @@ Addresses = Annotated[
 ]
 BindIps = Annotated[int, Field(ge=0, le=1000)]
 Expires = Annotated[int, Field(ge=1, le=MAX_EXPIRES)]
-TokenIdField = Annotated[int, Field(description="The token's id.")]
+TokenId = Annotated[int, Field(ge=1, le=(1 << 63) - 1)]
 
 
 class TokenStream(Schema):
@@ -421,7 +420,7 @@ class ActiveTokens(Schema):
 
 
 class TokenIds(Schema):
-    token_ids: Annotated[list[int], Field(min_length=1, max_length=1000)]
+    token_ids: Annotated[list[TokenId], Field(min_length=1, max_length=1000)]
 
 
 class FailedToken(Schema):
