@@ -32,7 +32,7 @@ pub const TARGETS: &[Target] = &[
     ("rtp", rtp),
     ("payload", payload),
     ("rtcp", rtcp),
-    ("session", session::session),
+    ("session", session),
 ];
 
 /// Offers and answers: read or refused with words, and small whatever was sent.

@@ -83,8 +83,7 @@ fn mutate(seeds: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
 
 fn check((name, target): Target, input: &[u8]) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| target(input))) {
-        let hex: String = input.iter().map(|byte| format!("{byte:02x}")).collect();
-        eprintln!("{name} breaks on {} bytes: {hex}", input.len());
+        eprintln!("{name} breaks on {} bytes: {input:02x?}", input.len());
         resume_unwind(panic);
     }
 }

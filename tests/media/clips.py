@@ -56,6 +56,7 @@ class Sender:
         self.client = client
         self.clip = clip
         self.keyframes = 0
+        self.position = 0
         self.requests = 0
         self._kinds = {kind for kind, sent in (("audio", audio), ("video", video)) if sent}
         self._obeys = obeys
@@ -91,6 +92,7 @@ class Sender:
                 frame = video[at % len(video)]
                 self.keyframes += at % len(video) == 0
                 self._send("video", frame.data, sent_video * 90_000 // FPS)
+                self.position = at % len(video)
                 sent_video += 1
                 at += 1
 

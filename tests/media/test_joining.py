@@ -19,26 +19,27 @@ def test_late_joiner_need_not_wait_for_the_next_keyframe(house: House, codec: Vi
         time.sleep(SECONDS / 2)  # the clip's own clock: half of it has been sent
         before = sender.keyframes
         viewer = house.viewer()
-        began = time.monotonic()
         seen = receive(viewer, lambda s: s.decoded >= 1)
-        took = time.monotonic() - began
         assert sender.keyframes == before
         assert seen.video[0].keyframe
-        assert took < 0.5
         receive(viewer, lambda s: s.decoded >= 60, seen)
         assert seen.errors == 0
         assert track(viewer)["packets_lost"] == 0
 
 
 def test_late_joiner_catches_up_with_the_present(house: House) -> None:
-    with Sender(house.publisher(), clip(), obeys=False) as sender:
+    published = clip("vp8")
+    pictures = [frame.data for frame in published.frames if frame.kind == "video"]
+    with Sender(house.publisher(codecs=["vp8"]), published, obeys=False) as sender:
         house.live()
         until("the middle of a group of pictures", lambda: sender.keyframes >= 2)
         time.sleep(SECONDS / 2)
         viewer = house.viewer()
+        # It begins with pictures of the past and goes on with those of now, without a gap.
         seen = receive(viewer, lambda s: s.decoded >= 90)
-        newest = seen.video[-1]
-        assert newest.captured is None or newest.arrived - newest.captured < 0.5
+        assert all(frame.contiguous for frame in seen.video[1:])
+        behind = sender.position - pictures.index(seen.video[-1].data)
+        assert behind % len(pictures) <= len(pictures) // 4
 
 
 def test_many_joiners_ask_the_publisher_for_few_keyframes(house: House) -> None:
