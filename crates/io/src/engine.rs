@@ -314,11 +314,11 @@ impl Engine {
 
     /// Answer a viewer's offer.
     pub fn view(&self, key: SourceKey, offer: &str, local: bool) -> Result<Answer, EngineError> {
+        self.check_room()?;
         let live = lock(&self.shared.live)
             .get(&key)
             .cloned()
             .ok_or(EngineError::NotLive)?;
-        self.check_room()?;
         let threads = self.shared.mailboxes.len();
         let thread = self.next_viewer.fetch_add(1, Ordering::Relaxed) % threads;
         let id = SessionId::from_random(random());
