@@ -1,0 +1,378 @@
+//! Probing: sending for a moment more than the media in use, to learn whether a higher layer would fit.
+//!
+//! A cluster is some packets of padding or retransmission sent at a rate; media sent meanwhile counts
+//! as part of it. What arrives at that rate goes through; if it arrives more slowly, that is the
+//! rate of the bottleneck. Each success asks for more at once, up to what is wanted; after a failure
+//! the prober is quiet for a while. Clusters are small, so that a failed one costs a few
+//! milliseconds of queue.
+
+use std::time::{Duration, Instant};
+
+use super::history::Cluster;
+use super::units::{Bitrate, Stamp};
+
+/// Most of a cluster's rate over the estimate.
+const FIRST_SCALE: f64 = 3.0;
+const FURTHER_SCALE: f64 = 2.0;
+const LENGTH: Duration = Duration::from_millis(30);
+const PACKETS: u32 = 8;
+const PACKET_BYTES: (u64, u64) = (120, 1200);
+const MIN_PACKETS_BACK: u32 = 5;
+const MIN_BYTES_BACK: f64 = 0.8;
+/// A probe is over when the transport has not sent it after this.
+const MAX_LENGTH: Duration = Duration::from_millis(200);
+const WAIT_FOR_RESULT: Duration = Duration::from_secs(1);
+const MAX_SPREAD_US: i64 = 1_000_000;
+/// Arriving faster than sent by more than this is the work of something that holds packets back.
+const MAX_SQUEEZE: f64 = 2.0;
+/// Below this part of the rate sent the bottleneck shows, and this much of it is used.
+const SATURATED_BELOW: f64 = 0.9;
+const UTILIZATION: f64 = 0.95;
+/// A result of this part of the cluster's rate asks for a further one.
+const FURTHER_FROM: f64 = 0.7;
+const KEPT: usize = 4;
+
+/// Padding or retransmissions to be sent now.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Probe {
+    /// Rate of the cluster that this is part of.
+    pub bitrate: Bitrate,
+    /// Bytes to send now, headers included.
+    pub bytes: usize,
+    /// Size of packet that gives the cluster enough of them.
+    pub packet_bytes: usize,
+}
+
+/// What has been seen of a cluster.
+#[derive(Copy, Clone, Debug)]
+struct Seen {
+    cluster: Cluster,
+    rate: Bitrate,
+    began: Instant,
+    ended: bool,
+    reported: bool,
+    bytes_sent: u64,
+    packets: u32,
+    bytes: u64,
+    first_sent: Stamp,
+    last_sent: Stamp,
+    last_sent_bytes: u16,
+    first_arrival: Stamp,
+    last_arrival: Stamp,
+    first_arrival_bytes: u16,
+}
+
+impl Seen {
+    fn on_arrival(&mut self, sent: Stamp, arrival: Stamp, bytes: u16) {
+        if self.packets == 0 || sent < self.first_sent {
+            self.first_sent = sent;
+        }
+        if self.packets == 0 || sent >= self.last_sent {
+            self.last_sent = sent;
+            self.last_sent_bytes = bytes;
+        }
+        if self.packets == 0 || arrival < self.first_arrival {
+            self.first_arrival = arrival;
+            self.first_arrival_bytes = bytes;
+        }
+        if self.packets == 0 || arrival > self.last_arrival {
+            self.last_arrival = arrival;
+        }
+        self.packets += 1;
+        self.bytes += u64::from(bytes);
+    }
+
+    /// The rate that went through, once enough is back.
+    fn result(&self) -> Option<Bitrate> {
+        let enough = self.bytes as f64 >= self.bytes_sent as f64 * MIN_BYTES_BACK;
+        if !self.ended || self.packets < MIN_PACKETS_BACK || !enough {
+            return None;
+        }
+        let sent_us = self.last_sent.micros_since(self.first_sent);
+        let arrival_us = self.last_arrival.micros_since(self.first_arrival);
+        if !(1..MAX_SPREAD_US).contains(&sent_us) || !(1..MAX_SPREAD_US).contains(&arrival_us) {
+            return None;
+        }
+        let rate = |bytes: u64, us: i64| bytes as f64 * 8e6 / us as f64;
+        let sent = rate(self.bytes - u64::from(self.last_sent_bytes), sent_us);
+        let arrived = rate(self.bytes - u64::from(self.first_arrival_bytes), arrival_us);
+        if arrived > sent * MAX_SQUEEZE {
+            return None;
+        }
+        let rate = if arrived < sent * SATURATED_BELOW {
+            arrived * UTILIZATION
+        } else {
+            arrived.min(sent)
+        };
+        Some(Bitrate::from_bps(rate as u64).min(self.rate))
+    }
+}
+
+/// Plans clusters and reads their results.
+#[derive(Debug)]
+pub(super) struct Prober {
+    interval: Duration,
+    wanted: Option<Bitrate>,
+    clusters: [Option<Seen>; KEPT],
+    /// Index of the cluster being sent.
+    active: Option<usize>,
+    last_id: u8,
+    quiet_until: Option<Instant>,
+    /// Rate of the next cluster of a chain.
+    further: Option<Bitrate>,
+}
+
+impl Prober {
+    pub fn new(interval: Duration) -> Self {
+        Self {
+            interval,
+            wanted: None,
+            clusters: [None; KEPT],
+            active: None,
+            last_id: 0,
+            quiet_until: None,
+            further: None,
+        }
+    }
+
+    /// A rate that would be of use, if it went through.
+    pub fn want(&mut self, rate: Option<Bitrate>) {
+        self.wanted = rate;
+    }
+
+    /// Whether a cluster is being sent or its result awaited.
+    pub fn is_busy(&self, now: Instant) -> bool {
+        self.further.is_some()
+            || self.clusters.iter().flatten().any(|seen| {
+                !seen.reported && now.saturating_duration_since(seen.began) < WAIT_FOR_RESULT
+            })
+    }
+
+    /// The network is congested: no probe for a while.
+    pub fn interrupt(&mut self, now: Instant) {
+        self.end_active();
+        self.further = None;
+        self.quiet_until = Some(now + self.interval);
+    }
+
+    /// What is to be sent now.
+    pub fn poll(&mut self, now: Instant, estimate: Bitrate) -> Option<Probe> {
+        if self.active.is_none() {
+            self.start(now, estimate)?;
+        }
+        let index = self.active?;
+        let seen = self.clusters[index].as_mut()?;
+        let passed = now.saturating_duration_since(seen.began);
+        let goal = seen.rate.bytes_in(LENGTH).max(packet_bytes(seen.rate));
+        if passed >= MAX_LENGTH || (passed >= LENGTH && seen.bytes_sent >= goal) {
+            self.end_active();
+            return None;
+        }
+        let packet = packet_bytes(seen.rate);
+        let due = (seen.rate.bytes_in(passed) + packet).min(goal + packet);
+        let bytes = due.saturating_sub(seen.bytes_sent) / packet * packet;
+        (bytes > 0).then_some(Probe {
+            bitrate: seen.rate,
+            bytes: bytes as usize,
+            packet_bytes: packet as usize,
+        })
+    }
+
+    fn start(&mut self, now: Instant, estimate: Bitrate) -> Option<()> {
+        let wanted = self.wanted.filter(|&wanted| wanted > estimate)?;
+        let rate = match self.further.take() {
+            Some(further) => further.min(wanted),
+            None if self.quiet_until.is_some_and(|until| now < until) => return None,
+            None => wanted.min(estimate * FIRST_SCALE),
+        };
+        self.quiet_until = Some(now + self.interval);
+        self.last_id = self.last_id % u8::MAX + 1;
+        let index = usize::from(self.last_id) % KEPT;
+        self.clusters[index] = Some(Seen {
+            cluster: Cluster(self.last_id),
+            rate,
+            began: now,
+            ended: false,
+            reported: false,
+            bytes_sent: 0,
+            packets: 0,
+            bytes: 0,
+            first_sent: Stamp::default(),
+            last_sent: Stamp::default(),
+            last_sent_bytes: 0,
+            first_arrival: Stamp::default(),
+            last_arrival: Stamp::default(),
+            first_arrival_bytes: 0,
+        });
+        self.active = Some(index);
+        Some(())
+    }
+
+    fn end_active(&mut self) {
+        if let Some(seen) = self.active.take().and_then(|i| self.clusters[i].as_mut()) {
+            seen.ended = true;
+        }
+    }
+
+    /// A packet leaves: the cluster it belongs to.
+    pub fn on_sent(&mut self, bytes: u16) -> Option<Cluster> {
+        let seen = self.clusters[self.active?].as_mut()?;
+        seen.bytes_sent += u64::from(bytes);
+        Some(seen.cluster)
+    }
+
+    pub fn on_arrival(&mut self, cluster: Cluster, sent: Stamp, arrival: Stamp, bytes: u16) {
+        let known = self.clusters.iter_mut().flatten();
+        if let Some(seen) = known.into_iter().find(|seen| seen.cluster == cluster) {
+            seen.on_arrival(sent, arrival, bytes);
+        }
+    }
+
+    /// The best rate that clusters showed since the last call.
+    pub fn take_result(&mut self) -> Option<Bitrate> {
+        let wanted = self.wanted;
+        let mut best = None;
+        for seen in self.clusters.iter_mut().flatten().filter(|s| !s.reported) {
+            let Some(result) = seen.result() else {
+                continue;
+            };
+            seen.reported = true;
+            best = best.max(Some(result));
+            let more = wanted.is_some_and(|wanted| wanted > result && wanted > seen.rate);
+            if more && result >= seen.rate * FURTHER_FROM {
+                self.further = Some(result * FURTHER_SCALE);
+            }
+        }
+        best
+    }
+
+    /// When `poll` has something to say again.
+    pub fn poll_timeout(&self, now: Instant, estimate: Bitrate) -> Option<Instant> {
+        if let Some(seen) = self.active.and_then(|i| self.clusters[i].as_ref()) {
+            let goal = seen.rate.bytes_in(LENGTH);
+            let end = seen.began + LENGTH;
+            if seen.bytes_sent >= goal {
+                return Some(end);
+            }
+            return Some(seen.began + seen.rate.time_for(seen.bytes_sent));
+        }
+        self.wanted.filter(|&wanted| wanted > estimate)?;
+        match self.further {
+            Some(_) => Some(now),
+            None => Some(self.quiet_until.unwrap_or(now)),
+        }
+    }
+}
+
+fn packet_bytes(rate: Bitrate) -> u64 {
+    let (least, most) = PACKET_BYTES;
+    (rate.bytes_in(LENGTH) / u64::from(PACKETS)).clamp(least, most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(2);
+
+    /// Sends what is asked through a link of some rate, and gives the result and the bytes sent.
+    fn probe(
+        prober: &mut Prober,
+        start: Instant,
+        estimate: Bitrate,
+        link: Bitrate,
+    ) -> (Option<Bitrate>, u64) {
+        let (mut total, mut free_at) = (0, 0.0_f64);
+        for ms in 0..100 {
+            let now = start + Duration::from_millis(ms);
+            let Some(probe) = prober.poll(now, estimate) else {
+                continue;
+            };
+            let mut left = probe.bytes;
+            while left > 0 {
+                let bytes = left.min(probe.packet_bytes);
+                left -= bytes;
+                let cluster = prober.on_sent(bytes as u16).unwrap();
+                free_at = free_at.max(ms as f64) + bytes as f64 * 8e3 / link.as_f64();
+                let arrival = Stamp::from_micros((free_at * 1e3) as i64);
+                let sent = Stamp::from_micros(ms as i64 * 1000);
+                prober.on_arrival(cluster, sent, arrival, bytes as u16);
+                total += bytes as u64;
+            }
+        }
+        (prober.take_result(), total)
+    }
+
+    #[test]
+    fn nothing_is_sent_unless_asked() {
+        let mut prober = Prober::new(INTERVAL);
+        let now = Instant::now();
+        assert_eq!(prober.poll(now, Bitrate::from_kbps(500)), None);
+        assert_eq!(prober.poll_timeout(now, Bitrate::from_kbps(500)), None);
+        prober.want(Some(Bitrate::from_kbps(400)));
+        assert_eq!(prober.poll(now, Bitrate::from_kbps(500)), None);
+    }
+
+    #[test]
+    fn rate_below_the_links_is_confirmed() {
+        let mut prober = Prober::new(INTERVAL);
+        prober.want(Some(Bitrate::from_kbps(1500)));
+        let link = Bitrate::from_kbps(10_000);
+        let (result, bytes) = probe(&mut prober, Instant::now(), Bitrate::from_kbps(800), link);
+        let kbps = result.unwrap().as_bps() / 1000;
+        assert!((1300..=1500).contains(&kbps), "{kbps}");
+        assert!(bytes < 7000, "{bytes}");
+    }
+
+    #[test]
+    fn rate_above_the_links_shows_the_links() {
+        let mut prober = Prober::new(INTERVAL);
+        prober.want(Some(Bitrate::from_kbps(3000)));
+        let link = Bitrate::from_kbps(1000);
+        let (result, _) = probe(&mut prober, Instant::now(), Bitrate::from_kbps(1000), link);
+        let kbps = result.unwrap().as_bps() / 1000;
+        assert!((900..1000).contains(&kbps), "{kbps}");
+    }
+
+    #[test]
+    fn success_asks_for_more_at_once_and_failure_waits() {
+        let now = Instant::now();
+        let mut prober = Prober::new(INTERVAL);
+        prober.want(Some(Bitrate::from_kbps(8000)));
+        let link = Bitrate::from_kbps(3000);
+        let mut estimate = Bitrate::from_kbps(500);
+        let (result, _) = probe(&mut prober, now, estimate, link);
+        estimate = result.unwrap();
+        assert!(estimate > Bitrate::from_kbps(1300));
+        let soon = now + Duration::from_millis(200);
+        let (result, _) = probe(&mut prober, soon, estimate, link);
+        estimate = result.unwrap();
+        assert!(estimate > Bitrate::from_kbps(2300));
+        let (result, _) = probe(
+            &mut prober,
+            soon + Duration::from_millis(200),
+            estimate,
+            link,
+        );
+        assert!(result.is_some_and(|r| r < Bitrate::from_kbps(3000)));
+        let later = soon + Duration::from_millis(400);
+        assert_eq!(prober.poll(later, estimate), None);
+        assert!(prober.poll_timeout(later, estimate).unwrap() > later);
+        assert!(prober.poll(later + INTERVAL, estimate).is_some());
+    }
+
+    #[test]
+    fn cluster_that_does_not_come_back_says_nothing() {
+        let mut prober = Prober::new(INTERVAL);
+        prober.want(Some(Bitrate::from_kbps(1500)));
+        let now = Instant::now();
+        prober.poll(now, Bitrate::from_kbps(500)).unwrap();
+        for _ in 0..10 {
+            prober.on_sent(700);
+        }
+        prober.poll(now + MAX_LENGTH, Bitrate::from_kbps(500));
+        assert_eq!(prober.take_result(), None);
+        assert!(prober.is_busy(now + Duration::from_millis(300)));
+        assert!(!prober.is_busy(now + WAIT_FOR_RESULT));
+    }
+}
