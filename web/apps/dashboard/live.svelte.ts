@@ -12,6 +12,8 @@ const MAX_ENDED = 500;
 const MAX_LOG = 200;
 const RETRY_FIRST = 1_000;
 const RETRY_MAX = 15_000;
+/** A page in the background for this long lets its connection go: browsers allow six to a server. */
+const HIDDEN = 20_000;
 /** A blip shorter than this is not worth a word. */
 const QUIET = 1_500;
 
@@ -41,6 +43,7 @@ class Live {
   #source: EventSource | null = null;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #quiet: ReturnType<typeof setTimeout> | undefined;
+  #hidden: ReturnType<typeof setTimeout> | undefined;
   #pause = RETRY_FIRST;
   #version: string | null = null;
   #histories = new Map<string, History>();
@@ -49,10 +52,17 @@ class Live {
 
   start(): void {
     if (this.#source || this.#retry) return;
+    document.addEventListener('visibilitychange', this.#onVisibility);
+    addEventListener('pagehide', this.#onPageHide);
+    addEventListener('pageshow', this.#onVisibility);
     this.#open();
   }
 
   stop(): void {
+    document.removeEventListener('visibilitychange', this.#onVisibility);
+    removeEventListener('pagehide', this.#onPageHide);
+    removeEventListener('pageshow', this.#onVisibility);
+    clearTimeout(this.#hidden);
     this.#close();
     this.streams.clear();
     this.figures.clear();
@@ -85,6 +95,15 @@ class Live {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
+
+  #onVisibility = (): void => {
+    clearTimeout(this.#hidden);
+    if (document.hidden) this.#hidden = setTimeout(() => this.#close(), HIDDEN);
+    else if (!this.#source && !this.#retry) this.#open();
+  };
+
+  // A page kept for the Back button would keep its connection too.
+  #onPageHide = (): void => this.#close();
 
   #open(): void {
     const source = new EventSource('/api/events');

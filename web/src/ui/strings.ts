@@ -18,7 +18,7 @@ export const ui = {
   next: 'Next page',
   rowsPerPage: 'Rows per page',
   range: (from: number, to: number, total: number) => `${from}–${to} of ${total}`,
-  typeToConfirm: (name: string) => `Type ${name} to confirm`,
+  typeToConfirm: (name: string) => `Type "${name}" to confirm`,
   showTable: 'Show as table',
   showChart: 'Show as graph',
   time: 'Time',
