@@ -23,6 +23,7 @@
 
 mod acknowledged;
 mod aimd;
+mod allocation;
 mod groups;
 mod history;
 mod loss;
@@ -50,6 +51,7 @@ use reports::Reports;
 use sending::Sending;
 use trendline::Trendline;
 
+pub use allocation::{Allocator, Decision, LayerOffer, MAX_LAYERS, MAX_TEMPORAL, Target, Wishes};
 pub use history::MAX_PACKETS;
 pub use probe::Probe;
 pub use units::{Bitrate, Stamp};

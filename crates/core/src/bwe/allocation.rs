@@ -1,0 +1,467 @@
+//! Which layer of a video track a viewer gets: audio first, then the best picture that the estimate
+//! carries, and no flapping.
+//!
+//! Down is quick: as soon as the network is congested and the layer does not fit. Up is slow: a
+//! probe must have shown that the higher layer goes through, or head-room must have lasted; and a layer
+//! that failed soon after it was chosen is not tried again for a while, longer each time. Temporal
+//! layers are dropped before the picture shrinks, down to half of the frames, and to the
+//! base only in the lowest layer. When not even that fits, video pauses, so that audio never stalls.
+
+use std::time::{Duration, Instant};
+
+use super::units::Bitrate;
+use super::{Congestion, Network};
+
+/// Most layers of a track.
+pub const MAX_LAYERS: usize = 8;
+/// Most temporal layers of a layer.
+pub const MAX_TEMPORAL: usize = 4;
+const MAX_RUNGS: usize = MAX_LAYERS * 2 + MAX_TEMPORAL;
+
+/// What must be free above a layer's rate to go up to it: keyframes and its own variation.
+const HEADROOM: f64 = 1.1;
+/// A probe's result falls a little short of its rate.
+const PROBE_MARGIN: f64 = 1.08;
+/// Head-room without a probe must last this long.
+const SUSTAINED: Duration = Duration::from_secs(2);
+const PROVEN_FOR: Duration = Duration::from_secs(3);
+/// A layer that does not fit any more, but harms nobody, is left after this.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// No step up so soon after one down.
+const CALM: Duration = Duration::from_secs(1);
+/// Congestion this soon after a step up is its consequence.
+const REGRET: Duration = Duration::from_secs(6);
+const FIRST_BLOCK: Duration = Duration::from_secs(20);
+const MAX_BLOCK: Duration = Duration::from_secs(160);
+/// After this time on a layer earlier failures are forgotten.
+const FORGIVEN: Duration = Duration::from_secs(30);
+/// While the keyframe of a lower layer is awaited, the present one may exceed the budget this much.
+const TOLERATED: f64 = 1.3;
+/// A queue to be drained before anything else, and when it is.
+const DRAIN_ABOVE: Duration = Duration::from_millis(250);
+const DRAINED_BELOW: Duration = Duration::from_millis(60);
+const MAX_DRAIN: Duration = Duration::from_secs(3);
+
+/// A layer that may be chosen.
+#[derive(Copy, Clone, Debug)]
+pub struct LayerOffer {
+    /// Its index in the track.
+    pub layer: usize,
+    rates: [Bitrate; MAX_TEMPORAL],
+    temporal: u8,
+}
+
+impl LayerOffer {
+    /// A layer of this rate, headers included, whose frames cannot be thinned out.
+    pub fn new(layer: usize, bitrate: Bitrate) -> Self {
+        Self::with_temporal(layer, &[bitrate])
+    }
+
+    /// A layer with the rate of each temporal layer together with those below it.
+    pub fn with_temporal(layer: usize, cumulative: &[Bitrate]) -> Self {
+        let mut rates = [Bitrate::ZERO; MAX_TEMPORAL];
+        let count = cumulative.len().min(MAX_TEMPORAL);
+        rates[..count].copy_from_slice(&cumulative[..count]);
+        Self {
+            layer,
+            rates,
+            temporal: count as u8,
+        }
+    }
+
+    fn full(&self) -> Bitrate {
+        self.rates[usize::from(self.temporal.max(1)) - 1]
+    }
+}
+
+/// What the viewer asked for.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// This layer or none.
+    pub only: Option<usize>,
+    /// No layer of a higher rate than this one.
+    pub max: Option<usize>,
+}
+
+/// What is to be forwarded.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// Index of the layer.
+    pub layer: usize,
+    /// Highest temporal layer.
+    pub temporal: u8,
+}
+
+/// What to do now.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Decision {
+    /// Forward this, from the layer's next keyframe on; nothing if `None`.
+    pub target: Option<Target>,
+    /// Do not go on with another layer until that keyframe comes.
+    pub stop: bool,
+    /// A rate that would be of use: for `Estimator::want_probe`.
+    pub probe: Option<Bitrate>,
+    /// What will be in use: for `Estimator::set_allocated`.
+    pub allocated: Bitrate,
+    /// The queue stays while nothing is sent: for `Estimator::accept_queue`.
+    pub foreign_queue: bool,
+}
+
+/// A step of the ladder, by growing rate.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+struct Rung {
+    target: Target,
+    rate: Bitrate,
+}
+
+/// Everything that may be chosen.
+struct Ladder {
+    rungs: [Rung; MAX_RUNGS],
+    len: usize,
+}
+
+impl Ladder {
+    fn of(offers: &[LayerOffer], wishes: Wishes) -> Self {
+        let mut layers = [(Bitrate::ZERO, 0); MAX_LAYERS];
+        let mut count = 0;
+        let cap = wishes
+            .max
+            .and_then(|max| offers.iter().find(|offer| offer.layer == max))
+            .map_or(Bitrate::MAX, LayerOffer::full);
+        for (index, offer) in offers.iter().enumerate().take(MAX_LAYERS) {
+            let wanted = wishes.only.is_none_or(|only| only == offer.layer);
+            if wanted && offer.full() > Bitrate::ZERO && offer.full() <= cap {
+                layers[count] = (offer.full(), index);
+                count += 1;
+            }
+        }
+        layers[..count].sort_unstable();
+        let nothing = Rung {
+            target: Target {
+                layer: 0,
+                temporal: 0,
+            },
+            rate: Bitrate::ZERO,
+        };
+        let mut ladder = Self {
+            rungs: [nothing; MAX_RUNGS],
+            len: 0,
+        };
+        for (place, &(_, index)) in layers[..count].iter().enumerate() {
+            let offer = &offers[index];
+            let kept = if place == 0 { MAX_TEMPORAL as u8 } else { 2 };
+            for temporal in offer.temporal.saturating_sub(kept)..offer.temporal {
+                ladder.add(Rung {
+                    target: Target {
+                        layer: offer.layer,
+                        temporal,
+                    },
+                    rate: offer.rates[usize::from(temporal)],
+                });
+            }
+        }
+        ladder
+    }
+
+    /// A larger picture with fewer frames must cost more than the smaller with all of them.
+    fn add(&mut self, rung: Rung) {
+        let dearer = self.rungs().last().is_none_or(|last| rung.rate > last.rate);
+        if dearer && rung.rate > Bitrate::ZERO {
+            self.rungs[self.len] = rung;
+            self.len += 1;
+        }
+    }
+
+    fn rungs(&self) -> &[Rung] {
+        &self.rungs[..self.len]
+    }
+
+    fn find(&self, target: Target) -> Option<usize> {
+        let of_layer = |rung: &Rung| rung.target.layer == target.layer;
+        let exact = self.rungs().iter().position(|rung| rung.target == target);
+        exact.or_else(|| self.rungs().iter().rposition(of_layer))
+    }
+
+    fn highest(&self, fits: impl Fn(&Rung) -> bool) -> Option<usize> {
+        self.rungs().iter().rposition(fits)
+    }
+}
+
+/// A layer that failed.
+#[derive(Copy, Clone, Debug)]
+struct Block {
+    until: Option<Instant>,
+    next: Duration,
+}
+
+/// Chooses layers of one track for one viewer.
+#[derive(Debug)]
+pub struct Allocator {
+    target: Option<Target>,
+    /// The layer that is forwarded.
+    running: Option<usize>,
+    began: bool,
+    changed: Option<Instant>,
+    lowered: Option<Instant>,
+    raised: Option<Instant>,
+    too_much_since: Option<Instant>,
+    room_since: Option<(Target, Instant)>,
+    draining: Option<Instant>,
+    blocks: [Block; MAX_LAYERS],
+}
+
+impl Default for Allocator {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Allocator {
+    /// An allocator that has chosen nothing yet.
+    pub fn new() -> Self {
+        let open = Block {
+            until: None,
+            next: FIRST_BLOCK,
+        };
+        Self {
+            target: None,
+            running: None,
+            began: false,
+            changed: None,
+            lowered: None,
+            raised: None,
+            too_much_since: None,
+            room_since: None,
+            draining: None,
+            blocks: [open; MAX_LAYERS],
+        }
+    }
+
+    /// A keyframe of this layer was forwarded, and what follows it will be.
+    pub fn on_switched(&mut self, layer: usize) {
+        self.running = Some(layer);
+    }
+
+    /// Choose anew: after each report, and some times a second.
+    ///
+    /// `offers` are the layers that have media now, with rates measured over a second or so; `audio` is
+    /// what goes to the viewer in any case.
+    pub fn update(
+        &mut self,
+        now: Instant,
+        audio: Bitrate,
+        offers: &[LayerOffer],
+        wishes: Wishes,
+        network: &Network,
+    ) -> Decision {
+        let ladder = Ladder::of(offers, wishes);
+        let budget = network.estimate - audio;
+        let current = self.target.and_then(|target| ladder.find(target));
+        let drained = self.drain(now, network);
+        // While a queue is drained only what made it is judged, when it is found.
+        if self.draining.is_none_or(|since| since == now) {
+            let next = self.choose(now, &ladder, current, budget, audio, network);
+            self.apply(now, &ladder, current, next, network);
+        }
+        let target = self.target.filter(|_| self.draining.is_none());
+        let rate = target
+            .and_then(|target| ladder.find(target))
+            .map_or(Bitrate::ZERO, |index| ladder.rungs()[index].rate);
+        let stop = self.must_stop(&ladder, target, budget, network);
+        if stop || target.is_none() {
+            self.running = None;
+        }
+        Decision {
+            target,
+            stop,
+            probe: self.probe(now, &ladder, audio, network),
+            allocated: audio + rate,
+            foreign_queue: drained == Some(false),
+        }
+    }
+
+    /// Whether a queue that was waited for is gone (or, after a while, is not ours).
+    fn drain(&mut self, now: Instant, network: &Network) -> Option<bool> {
+        let Some(since) = self.draining else {
+            let queue = network.queue > DRAIN_ABOVE && network.congestion.is_some();
+            self.draining = (queue && self.target.is_some()).then_some(now);
+            return None;
+        };
+        let gone = network.queue < DRAINED_BELOW;
+        if !gone && now.saturating_duration_since(since) < MAX_DRAIN {
+            return None;
+        }
+        self.draining = None;
+        Some(gone)
+    }
+
+    fn choose(
+        &mut self,
+        now: Instant,
+        ladder: &Ladder,
+        current: Option<usize>,
+        budget: Bitrate,
+        audio: Bitrate,
+        network: &Network,
+    ) -> Option<usize> {
+        let vanished = self.target.is_some() && current.is_none();
+        if !self.began || vanished {
+            // The first picture is to come at once: what is not known yet does not delay it.
+            self.began = ladder.len > 0;
+            let lowest = (ladder.len > 0).then_some(0);
+            return ladder.highest(|rung| rung.rate <= budget).or(lowest);
+        }
+        if let Some(index) = current
+            && ladder.rungs()[index].rate > budget
+        {
+            self.room_since = None;
+            return self.down(now, ladder, index, budget, network);
+        }
+        self.too_much_since = None;
+        let up = self.up(now, ladder, current, budget, audio, network);
+        up.or(current)
+    }
+
+    fn down(
+        &mut self,
+        now: Instant,
+        ladder: &Ladder,
+        current: usize,
+        budget: Bitrate,
+        network: &Network,
+    ) -> Option<usize> {
+        let since = *self.too_much_since.get_or_insert(now);
+        let patient = now.saturating_duration_since(since) < PATIENCE;
+        if network.congestion.is_none() && patient {
+            return Some(current);
+        }
+        self.too_much_since = None;
+        ladder.highest(|rung| rung.rate <= budget)
+    }
+
+    fn up(
+        &mut self,
+        now: Instant,
+        ladder: &Ladder,
+        current: Option<usize>,
+        budget: Bitrate,
+        audio: Bitrate,
+        network: &Network,
+    ) -> Option<usize> {
+        let fits = |rung: &Rung| {
+            rung.rate * HEADROOM <= budget && !self.is_blocked(now, rung.target.layer)
+        };
+        let candidate = ladder.highest(fits);
+        let better = candidate.filter(|&index| current.is_none_or(|current| index > current));
+        let Some(index) = better.filter(|_| self.is_calm(now, network)) else {
+            self.room_since = None;
+            return None;
+        };
+        let rung = ladder.rungs()[index];
+        let since = match self.room_since {
+            // The room for a lower step is also there while there is room for a higher one.
+            Some((seen, since)) if ladder.find(seen).is_some_and(|seen| seen <= index) => since,
+            _ => now,
+        };
+        self.room_since = Some((rung.target, since));
+        let proven = network.proven.is_some_and(|(at, rate)| {
+            now.saturating_duration_since(at) < PROVEN_FOR && rate >= rung.rate * HEADROOM + audio
+        });
+        let sustained = now.saturating_duration_since(since) >= SUSTAINED;
+        ((proven && !network.probing) || sustained).then_some(index)
+    }
+
+    fn is_calm(&self, now: Instant, network: &Network) -> bool {
+        let lately = |at: Instant| now.saturating_duration_since(at) < CALM;
+        let settled = self.target.is_none_or(|t| self.running == Some(t.layer));
+        network.congestion.is_none() && settled && !self.lowered.is_some_and(lately)
+    }
+
+    fn apply(
+        &mut self,
+        now: Instant,
+        ladder: &Ladder,
+        current: Option<usize>,
+        next: Option<usize>,
+        network: &Network,
+    ) {
+        let target = next.map(|index| ladder.rungs()[index].target);
+        if target == self.target {
+            return;
+        }
+        let held = self.changed.map(|at| now.saturating_duration_since(at));
+        if let (Some(from), true) = (self.target, next < current) {
+            self.lowered = Some(now);
+            let regret = |at: Instant| now.saturating_duration_since(at) < REGRET;
+            if network.congestion.is_some() && self.raised.take().is_some_and(regret) {
+                self.block(now, from.layer);
+            } else if held.is_some_and(|held| held >= FORGIVEN) {
+                self.forgive(from.layer);
+            }
+        }
+        if next > current && self.target.is_some() {
+            self.raised = Some(now);
+        }
+        self.target = target;
+        self.changed = Some(now);
+        self.room_since = None;
+    }
+
+    fn block(&mut self, now: Instant, layer: usize) {
+        if let Some(block) = self.blocks.get_mut(layer) {
+            block.until = Some(now + block.next);
+            block.next = (block.next * 2).min(MAX_BLOCK);
+        }
+    }
+
+    fn forgive(&mut self, layer: usize) {
+        if let Some(block) = self.blocks.get_mut(layer) {
+            block.next = FIRST_BLOCK;
+        }
+    }
+
+    fn is_blocked(&self, now: Instant, layer: usize) -> bool {
+        let until = self.blocks.get(layer).and_then(|block| block.until);
+        until.is_some_and(|until| now < until)
+    }
+
+    /// Whether the layer that is still forwarded does more harm than a picture that stands still.
+    fn must_stop(
+        &self,
+        ladder: &Ladder,
+        target: Option<Target>,
+        budget: Bitrate,
+        network: &Network,
+    ) -> bool {
+        let (Some(running), Some(target)) = (self.running, target) else {
+            return target.is_none();
+        };
+        if running == target.layer {
+            return false;
+        }
+        let rate = ladder
+            .highest(|rung| rung.target.layer == running)
+            .map(|index| ladder.rungs()[index].rate);
+        let too_much = rate.is_none_or(|rate| rate > budget * TOLERATED);
+        too_much && network.congestion != Some(Congestion::Silence)
+    }
+
+    fn probe(
+        &self,
+        now: Instant,
+        ladder: &Ladder,
+        audio: Bitrate,
+        network: &Network,
+    ) -> Option<Bitrate> {
+        let top = ladder.highest(|rung| !self.is_blocked(now, rung.target.layer))?;
+        let current = self.target.and_then(|target| ladder.find(target));
+        if current >= Some(top) || !self.is_calm(now, network) || self.draining.is_some() {
+            return None;
+        }
+        Some((ladder.rungs()[top].rate * HEADROOM + audio) * PROBE_MARGIN)
+    }
+}
+
+#[cfg(test)]
+#[path = "allocation_tests.rs"]
+mod tests;
