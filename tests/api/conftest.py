@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Any
 
 import httpx2
 import pytest
+import structlog
 import uvicorn
 from argon2 import PasswordHasher
 from fastapi import FastAPI
 
 from stagecast.accounts import passwords
 from stagecast.app import create_app, drain
+from stagecast.kit.logs import configure_logs
 from stagecast.server import Server, bind
 from stagecast.settings import HttpSettings, load
 from tests.core_double import CoreDouble
@@ -122,6 +125,16 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def session_of(answer: httpx2.Response) -> str:
     return answer.headers["Location"].rpartition("/")[2]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def logs() -> Iterator[None]:
+    """The logs of production, and logging as it was afterwards."""
+    handlers, level = logging.root.handlers, logging.root.level
+    configure_logs("warning", "json")
+    yield
+    logging.root.handlers, logging.root.level = handlers, level
+    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)

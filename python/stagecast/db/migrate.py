@@ -11,6 +11,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
 
 from stagecast.db.database import configure_sqlite
 from stagecast.errors import StartError
@@ -44,8 +45,9 @@ def upgrade(path: Path) -> None:
             config.set_main_option("script_location", str(_SCRIPTS))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
-    except sqlite3.DatabaseError as error:
-        raise StartError(f"{path} cannot be opened: {error}") from error
+    except (sqlite3.DatabaseError, DBAPIError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise StartError(f"{path} cannot be opened: {cause}") from error
     finally:
         engine.dispose()
 

@@ -98,6 +98,6 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:  # pyright: ignore[reportUnusedFunction]
         path, headers = request.url.path, dict(error.headers or {})
-        if error.status_code == 405:
-            headers["Allow"] = allowed_methods(routers, request.scope)
+        if error.status_code == 405 and (methods := allowed_methods(routers, request.scope)):
+            headers["Allow"] = methods
         return refusal(path, error.status_code, error.detail, headers=headers)

@@ -33,6 +33,7 @@ class TokenWatch:
         self._live = live
         self._last_id = 0
         self._woken = asyncio.Event()
+        self._applying = asyncio.Lock()
         self._listeners: list[Callable[[TokenChanged], None]] = []
 
     async def start(self) -> None:
@@ -68,6 +69,10 @@ class TokenWatch:
 
     async def apply(self) -> None:
         """Apply the changes since the last call."""
+        async with self._applying:
+            await self._apply_new()
+
+    async def _apply_new(self) -> None:
         async with self._database.work() as session:
             changes = await OutboxRepository(session).after(self._last_id, _BATCH)
             requires_auth = {
