@@ -1,10 +1,10 @@
 //! Secure RTP and RTCP for one peer (RFC 3711, RFC 7714).
 //!
-//! The DTLS handshake gives keying material; [`split_keying_material`] turns
-//! it into [`SendKeys`] for a [`Sealer`] and [`ReceiveKeys`] for an
-//! [`Opener`]. A key is bound to its direction by its type, is overwritten
-//! when dropped, and its key schedule is computed once, so a packet costs only
-//! its bytes. Sealing and opening happen in place and never allocate.
+//! The DTLS handshake gives keying material, and [`contexts`] makes of it a
+//! [`Sealer`] for what this side sends and an [`Opener`] for what the peer
+//! sends. A key is bound to its direction by its type, is overwritten when
+//! dropped, and its key schedule is computed once, so a packet costs only its
+//! bytes. Sealing and opening happen in place and do not allocate.
 //!
 //! Two rules keep the secrets. A pair of SSRC and packet index is sealed once
 //! under one key: for RTP the caller owns that rule (the index is
@@ -26,6 +26,16 @@ mod transform;
 pub use keys::{ReceiveKeys, SendKeys, split_keying_material};
 pub use opener::{OpenedRtp, Opener};
 pub use sealer::Sealer;
+
+/// The contexts of one side, from what DTLS exported: see [`split_keying_material`].
+pub fn contexts(
+    profile: Profile,
+    material: &[u8],
+    is_server: bool,
+) -> Result<(Sealer, Opener), SrtpError> {
+    let (send, receive) = split_keying_material(profile, material, is_server)?;
+    Ok((Sealer::new(send), Opener::new(receive)))
+}
 
 /// The fixed part of an RTP header in bytes (RFC 3550 §5.1).
 const RTP_HEADER_LEN: usize = 12;

@@ -40,9 +40,10 @@ impl Sealer {
     /// `buf` is header, payload and [`Profile::rtp_overhead`] bytes of room for
     /// the tag. The header (`header_len` bytes, with CSRCs and extensions) is
     /// authenticated and stays readable. `ssrc` is the header's; `index` is
-    /// `ROC << 16 | SEQ` with the header's sequence number. The same SSRC and
-    /// index must never be sealed twice: it would give away the key of the tags
-    /// (RFC 7714 §10.1). Send the sealed bytes again instead, or use RTX.
+    /// `ROC << 16 | SEQ` with the header's sequence number, and the rollover
+    /// counter of a new SSRC is 0. Never seal two packets with one SSRC and
+    /// index: that gives away the key of the tags (RFC 7714 §10.1). To repeat a
+    /// packet send the sealed bytes again, or use RTX.
     ///
     /// # Panics
     /// When `buf` has no room for header and tag, or `index` has more than 48
