@@ -9,6 +9,18 @@ JSON shapes are described in ``stagecast.media.events`` and
 
 from typing import final
 
+__all__ = [
+    "Answer",
+    "Client",
+    "ClientPool",
+    "CoreError",
+    "DelayProbe",
+    "Engine",
+    "Frame",
+    "Patched",
+    "__version__",
+]
+
 __version__: str
 
 class CoreError(Exception):
@@ -88,9 +100,7 @@ class Engine:
         Raises ``sdp.invalid``, ``sdp.direction``, ``sdp.no_common_codec``,
         ``limit.sessions``, ``engine.closed``.
         """
-    def view(
-        self, *, stream: str, source: str | None, offer: str, local: bool = False
-    ) -> Answer:
+    def view(self, *, stream: str, source: str | None, offer: str, local: bool = False) -> Answer:
         """Answer a viewer's offer.
 
         Raises ``stream.not_live``, ``sdp.invalid``, ``sdp.direction``,
@@ -129,7 +139,8 @@ class DelayProbe:
     def report(self) -> bytes:
         """JSON since the last report: ``packets``, ``frame_ends`` (last packet of each frame;
         both up to the viewer's kernel) and ``handled`` (up to the viewer's thread), each
-        ``{count, p50_ms, p95_ms, p99_ms, max_ms}``; ``unmatched`` packets."""
+        ``{count, p50_ms, p95_ms, p99_ms, max_ms}``; ``unmatched`` packets.
+        """
 
 @final
 class Frame:
