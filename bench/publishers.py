@@ -45,7 +45,7 @@ def ours(server: Server) -> Generator[None]:
 def ffmpeg(server: Server) -> Generator[None]:
     process = subprocess.Popen(
         [
-            *(get_ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-re"),
+            *(get_ffmpeg_exe(), "-hide_banner", "-loglevel", "fatal", "-re"),
             *("-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=30"),
             *("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"),
             *("-c:v", "libx264", "-profile:v", "baseline", "-preset", "veryfast"),
