@@ -52,6 +52,8 @@ class Player {
   readonly #params: ViewerParams;
   readonly #whep: Whep;
   readonly #video = el('video', { playsinline: true, 'data-testid': 'player-video' });
+  /** The last picture, kept while the connection is made anew. */
+  readonly #still = el('canvas', { class: 'still', hidden: true });
   readonly #root: HTMLElement;
   readonly #volume: Volume;
   readonly #notice: Notice;
@@ -114,6 +116,8 @@ class Player {
     this.#root.append(
       this.#video,
       this.#notice.element,
+      this.#still,
+      el('div', { class: 'sound', 'aria-hidden': 'true' }, strings.soundOnly),
       el('div', { class: 'spinner', 'aria-hidden': 'true' }),
     );
     this.#root.append(top, this.#toast, this.#stats.element, this.#start, this.#unmute, bar, this.#spoken);
@@ -186,6 +190,7 @@ class Player {
     video.addEventListener('resize', () => this.#render());
     video.addEventListener('playing', () => {
       this.#seen = true;
+      this.#still.hidden = true;
       this.#render();
     });
     video.addEventListener('dblclick', () => this.#toggleFullscreen());
@@ -207,9 +212,20 @@ class Player {
 
   #onState(state: WhepState): void {
     if (state.name !== 'playing') this.#viewers.hidden = true;
+    if (state.name === 'reconnecting') this.#keepPicture();
+    else if (state.name !== 'connecting' && state.name !== 'playing') this.#still.hidden = true;
     // A source that is gone leaves its last picture standing; a waiting page is black.
     if (state.name === 'waiting' || state.name === 'ended') this.#video.srcObject = null;
     this.#render();
+  }
+
+  #keepPicture(): void {
+    const { videoWidth, videoHeight } = this.#video;
+    if (videoWidth === 0 || this.#video.readyState < 2 || !this.#still.hidden) return;
+    this.#still.width = videoWidth;
+    this.#still.height = videoHeight;
+    this.#still.getContext('2d')?.drawImage(this.#video, 0, 0);
+    this.#still.hidden = false;
   }
 
   /** Plays with sound if the browser lets it, else without and says so. */

@@ -22,6 +22,7 @@ export const strings = {
   resumesByItself: 'If it goes on, it plays here by itself.',
   connecting: 'Connecting',
   reconnecting: 'Connection lost. Reconnecting…',
+  soundOnly: 'Sound only',
   retry: 'Try again',
   detail: 'Technical detail',
   problems: {

@@ -136,7 +136,6 @@ export class Whep extends Emitter<WhepEvents> {
     if (sourceId) url.searchParams.set('sourceId', sourceId);
     if (wait > 0) url.searchParams.set('wait', String(wait));
     const stream = new MediaStream();
-    let told = false;
     return Connection.open({
       endpoint: url.href,
       token: token ?? null,
@@ -147,9 +146,14 @@ export class Whep extends Emitter<WhepEvents> {
           playAtOnce(receiver);
         }
         peer.addEventListener('track', ({ track }) => {
-          stream.addTrack(track);
-          if (!told) this.emit('stream', stream);
-          told = true;
+          const add = () => {
+            stream.addTrack(track);
+            if (stream.getTracks().length === 1) this.emit('stream', stream);
+          };
+          // A video element waits for the first picture of every track it has: a stream without
+          // video would stay silent. So video joins with its first packet.
+          if (track.kind === 'video' && track.muted) track.addEventListener('unmute', add, { once: true });
+          else add();
         });
       },
       offer: (sdp) => withStereoOpus(withHeaderExtension(sdp, ABS_CAPTURE_TIME)),
