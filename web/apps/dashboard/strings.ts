@@ -135,7 +135,9 @@ export const strings = {
     deleteText: 'This cannot be undone. What is lost:',
     deleteLossToken: 'The token: encoders and pages that use it are refused.',
     deleteLossLive: (name: string, viewers: number) =>
-      `The broadcast "${name}" ends now for ${many(viewers, 'viewer', 'viewers')}.`,
+      viewers > 0
+        ? `The broadcast "${name}" ends now for ${many(viewers, 'viewer', 'viewers')}.`
+        : `The broadcast "${name}" ends now.`,
     deleteConfirm: 'Delete token',
     bulkDeleteTitle: (n: number) => `Delete ${many(n, 'token', 'tokens')}?`,
     bulkDeleteLoss: (labels: string[]) =>
