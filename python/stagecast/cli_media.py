@@ -282,10 +282,10 @@ class _Screen:
 
 
 def _table(cells: Cells) -> "Table":
-    from rich import box  # noqa: PLC0415  (see the module's head)
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415  (see the module's head)
 
-    table = Table(box=box.SIMPLE, pad_edge=False)
+    # It fits 80 columns.
+    table = Table(box=None, padding=(0, 2, 0, 0))
     for name, _ in cells:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_row(*(value for _, value in cells))
@@ -297,7 +297,7 @@ def _watch_cells(watched: "Watched") -> Cells:
     video = watched.video
     return (
         ("time", f"{seen['seconds']:.0f} s"),
-        ("bitrate", _rate(seen["bitrate_bps"])),
+        ("Mbit/s", f"{seen['bitrate_bps'] / 1e6:.2f}"),
         ("fps", f"{video.fps_now():.0f}" if video else "-"),
         ("picture", f"{seen['width']}x{seen['height']} {seen['codec']}" if seen["width"] else "-"),
         ("loss", f"{seen['loss'] * 100:.2f} %"),
@@ -306,7 +306,6 @@ def _watch_cells(watched: "Watched") -> Cells:
         ("latency", _milliseconds(seen["latency_ms"])),
         ("NACK", str(seen["nacks"])),
         ("PLI", str(seen["plis"])),
-        ("by", seen["protocol"] or "-"),
     )
 
 
@@ -314,7 +313,7 @@ def _publish_cells(published: "Published") -> Cells:
     seen = published.report()
     return (
         ("time", f"{seen['seconds']:.0f} s"),
-        ("bitrate", _rate(seen["bitrate_bps"])),
+        ("Mbit/s", f"{seen['bitrate_bps'] / 1e6:.2f}"),
         ("fps", f"{seen['fps']:.0f}" if seen["fps"] else "-"),
         ("packets", str(seen["packets"])),
         ("lost", str(seen["packets_lost"])),
@@ -323,10 +322,6 @@ def _publish_cells(published: "Published") -> Cells:
         ("PLI", str(seen["keyframe_requests"])),
         ("by", seen["protocol"] or "-"),
     )
-
-
-def _rate(bits: float) -> str:
-    return f"{bits / 1e6:.2f} Mbit/s" if bits >= 1e6 else f"{bits / 1e3:.0f} kbit/s"
 
 
 def _milliseconds(value: float | None) -> str:
