@@ -285,7 +285,7 @@ def _table(cells: Cells) -> "Table":
     from rich.table import Table  # noqa: PLC0415  (see the module's head)
 
     # It fits 80 columns.
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 1, 0, 0))
     for name, _ in cells:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_row(*(value for _, value in cells))
