@@ -152,11 +152,11 @@ class Server:
     def first_password(self) -> tuple[str, str]:
         """Read the administrator's e-mail and one-time password from what the server printed."""
         text = self.log.read_text()
-        email = re.search(r"[^\s@\"]+@[^\s@\",]+", text)
-        password = re.search(r"password[^:\n]*:\s*(\S+)", text, re.IGNORECASE)
+        email = re.search(r"E-mail:\s*(\S+)", text)
+        password = re.search(r"One-time password:\s*(\S+)", text)
         assert email is not None, f"no e-mail in:\n{text}"
         assert password is not None, f"no one-time password in:\n{text}"
-        return email[0], password[1]
+        return email[1], password[1]
 
 
 @dataclass(frozen=True)

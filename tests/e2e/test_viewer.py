@@ -33,7 +33,8 @@ async def test_the_viewer_waits_and_starts_by_itself(server: Server, open_page: 
         await plays(viewer)
         await sounds(viewer)
         assert await size(viewer) == (1280, 720)
-    assert await viewer.problems() == []
+    # The browser logs by itself that the stream was not there yet.
+    assert all("409" in problem for problem in await viewer.problems())
 
 
 async def test_two_engines_watch_on_the_viewer_page(
