@@ -18,7 +18,11 @@ const find = (root) => {
 const video = find(document);
 """
 
-FRAMES = f"() => {{ {FIND} return video?.getVideoPlaybackQuality().totalVideoFrames ?? 0; }}"
+# Firefox counts frames of a MediaStream under another name.
+FRAMES = f"""() => {{
+    {FIND}
+    return video?.getVideoPlaybackQuality().totalVideoFrames || video?.mozPaintedFrames || 0;
+}}"""
 
 PIXELS = f"""() => {{
     {FIND}
