@@ -6,7 +6,6 @@ import { connectionQuality, type Quality } from '$media/quality';
 import { type PublishStats, StatsSampler } from '$media/stats';
 import { Whip, type WhipState } from '$media/whip';
 import type { Inputs } from './inputs.svelte';
-import { sizeOf } from './presets';
 import type { Settings } from './settings.svelte';
 
 export interface Target {
@@ -112,8 +111,9 @@ export class Broadcast {
     const stats = await this.#sampler.publish(peer);
     if (whip !== this.#whip) return;
     this.stats = stats;
-    const { height } = sizeOf(this.#settings.resolution);
-    const starved = stats.limitedBy === 'bandwidth' && (stats.height ?? height) < height;
+    // An encoder that is still finding its rate is limited too: only a low estimate means the network.
+    const enough = stats.available === null || stats.available > this.#settings.maxBitrate * 0.6;
+    const starved = stats.limitedBy === 'bandwidth' && !enough;
     this.quality = connectionQuality({ rtt: stats.rtt, loss: stats.loss, starved });
   }
 

@@ -10,6 +10,7 @@ customElements.define('stagecast-player', StagecastPlayer);
 
 const params = readParams(location.search);
 const app = document.getElementById('app') ?? document.body;
+app.setAttribute('role', 'main');
 const player = document.createElement('stagecast-player') as StagecastPlayer;
 app.replaceChildren(player);
 if (params) {

@@ -28,7 +28,7 @@ export function problemOf(ending: Error): Problem {
 /** A card in the middle: the stream's name, a line, and what may follow. */
 export class Notice {
   readonly element: HTMLElement;
-  readonly #title = el('h1');
+  readonly #title = el('h2');
   readonly #text = el('p');
   readonly #name = el('p', { class: 'name' });
   readonly #more = el('div', { class: 'more' });

@@ -31,7 +31,7 @@ export class StagecastPlayer extends HTMLElement {
   refuse(problem: Problem): void {
     const notice = new Notice('', null, null);
     notice.problem(problem);
-    draw(this, el('div', { class: 'player off bare' }, notice.element));
+    draw(this, el('div', { class: 'player off bare' }, heading(strings.viewer), notice.element));
   }
 
   disconnectedCallback(): void {
@@ -46,6 +46,11 @@ function draw(host: HTMLElement, root: HTMLElement): void {
   const shadow = host.attachShadow({ mode: 'open' });
   shadow.adoptedStyleSheets = [sheet];
   shadow.append(root);
+}
+
+/** The page's heading, for screen readers. */
+function heading(text: string): HTMLElement {
+  return el('h1', { class: 'spoken' }, text);
 }
 
 class Player {
@@ -114,6 +119,7 @@ class Player {
     const bar = this.#buildBar();
     this.#root = el('div', { class: 'player', role: 'region', 'aria-label': strings.player(streamName) });
     this.#root.append(
+      heading(strings.player(streamName)),
       this.#video,
       this.#notice.element,
       this.#still,

@@ -1,6 +1,7 @@
 /** Every word of the viewer, in one place so that it can be translated. */
 export const strings = {
   title: (stream: string) => `${stream} · Stagecast`,
+  viewer: 'Stagecast viewer',
   player: (stream: string) => `Live video: ${stream}`,
   live: 'LIVE',
   notLive: 'NOT LIVE',
