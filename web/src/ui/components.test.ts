@@ -1,4 +1,4 @@
-import { flushSync, mount, unmount } from 'svelte';
+import { type Component, flushSync, mount, unmount } from 'svelte';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import ConfirmDialog from './ConfirmDialog.svelte';
 import CopyField from './CopyField.svelte';
@@ -7,8 +7,11 @@ import { toast } from './toast.svelte';
 
 let parts: Record<string, unknown>[] = [];
 
-function show(component: Parameters<typeof mount>[0], props: Record<string, unknown> = {}): void {
-  parts.push(mount(component, { target: document.body, props }));
+function show<Props extends Record<string, unknown>>(
+  component: Component<Props, object, string>,
+  props: Props,
+) {
+  parts.push(mount(component as Component<Record<string, unknown>>, { target: document.body, props }));
   flushSync();
 }
 
