@@ -1,50 +1,26 @@
-"""The ``stagecast`` command.
+"""The ``stagecast`` command: options and printing; the work is imported when a command runs.
 
-Commands on users and tokens work on the data directory itself, through the same services as the server, and
-may run while it does: a running server notices within a second. With ``--json`` a command prints one JSON
-value and nothing else.
+With ``--json`` a command prints one JSON value and nothing else. A refusal is one clear message on standard
+error and status 1.
 """
 
-import asyncio
 import json
 import resource
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from pydantic import ValidationError
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from stagecast import __version__, cli_media
-from stagecast.accounts.passwords import PasswordChecker, new_one_time_password
-from stagecast.accounts.service import AccountService
-from stagecast.app import create_app, drain
-from stagecast.db.store import open_store
-from stagecast.doctor import Level, examine
 from stagecast.errors import RequestError, StagecastError
-from stagecast.kit.clock import iso
-from stagecast.kit.logs import configure_logs
-from stagecast.kit.secret import Vault
-from stagecast.server import Ready
-from stagecast.server import serve as run_server
 from stagecast.settings import Settings, load
-from stagecast.tokens.schemas import (
-    FilterBy,
-    Page,
-    PublishToken,
-    PublishTokenCreate,
-    SortBy,
-    TokenStream,
-)
-from stagecast.tokens.service import PublishTokenService
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from stagecast.server import Ready
 
 app = typer.Typer(
     name="stagecast",
@@ -56,10 +32,6 @@ app = typer.Typer(
 )
 user_app = typer.Typer(help="People who log in to the dashboard.", no_args_is_help=True)
 token_app = typer.Typer(help="Publish tokens.", no_args_is_help=True)
-app.add_typer(user_app, name="user")
-app.add_typer(token_app, name="token")
-app.command()(cli_media.publish)
-app.command()(cli_media.watch)
 
 Data = Annotated[
     Path | None,
@@ -76,6 +48,14 @@ Config = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+Email = Annotated[str, typer.Argument(help="E-mail address to log in with.")]
+Password = Annotated[
+    str | None,
+    typer.Option(
+        help="Password. Left out: a one-time password is made and printed.", show_default=False
+    ),
+]
+TokenId = Annotated[int, typer.Argument(min=1, help="Id of the token (stagecast token list).")]
 
 
 @app.command()
@@ -112,9 +92,13 @@ def serve(
 ) -> None:
     """Run the server.
 
-    The first start makes the administrator and prints a one-time password. Every setting can be given in
-    stagecast.toml or as STAGECAST_SECTION__KEY; deploy/stagecast.sample.toml lists them.
+    The first start makes the administrator and prints a one-time password. Every setting can be given
+    in stagecast.toml or as STAGECAST_SECTION__KEY; deploy/stagecast.sample.toml lists them.
     """
+    from stagecast.app import create_app, drain  # noqa: PLC0415  (see the module's head)
+    from stagecast.kit.logs import configure_logs  # noqa: PLC0415
+    from stagecast.server import serve as run_server  # noqa: PLC0415
+
     flags = {
         "http.port": port,
         "media.port": media_port,
@@ -123,10 +107,10 @@ def serve(
         "media.advertise": advertise or None,
         "log.level": log_level,
     }
-    settings = _settings(data, config, flags)
-    configure_logs(settings.log.level, settings.log.format)
-    _raise_file_limit()
-    try:
+    with _refusals():
+        settings = _settings(data, config, flags)
+        configure_logs(settings.log.level, settings.log.format)
+        _raise_file_limit()
         control_plane = create_app(settings)
         run_server(
             settings,
@@ -134,8 +118,6 @@ def serve(
             drain=lambda: drain(control_plane),
             on_ready=lambda ready: _print_ready(ready, settings),
         )
-    except StagecastError as error:
-        _fail(str(error))
 
 
 @app.command()
@@ -152,70 +134,62 @@ def doctor(data: Data = None, config: Config = None, as_json: Json = False) -> N
 
     The exit status is 1 when something keeps the server from working.
     """
-    findings = examine(_settings(data, config))
+    from stagecast.doctor import Level, examine  # noqa: PLC0415  (see the module's head)
+
+    with _refusals():
+        findings = examine(_settings(data, config))
     if as_json:
         _print_json([asdict(finding) for finding in findings])
     else:
-        marks = {Level.OK: "[green]✓[/]", Level.WARNING: "[yellow]![/]", Level.PROBLEM: "[red]✗[/]"}
-        table = Table(box=None, show_header=False, pad_edge=False)
-        for finding in findings:
-            found = escape(finding.found)
-            if finding.advice:
-                found += f"\n[bold]→ {escape(finding.advice)}[/]"
-            table.add_row(marks[finding.level], escape(finding.check), found)
-        Console().print(table)
+        marks = {
+            Level.OK: "[green]✓[/]",
+            Level.WARNING: "[yellow]![/]",
+            Level.PROBLEM: "[red]✗[/]",
+        }
+        rows = [
+            (
+                marks[finding.level],
+                _plain(finding.check),
+                _plain(finding.found)
+                + (f"\n[bold]→ {_plain(finding.advice)}[/]" if finding.advice else ""),
+            )
+            for finding in findings
+        ]
+        _print_table(None, rows)
     if any(finding.level is Level.PROBLEM for finding in findings):
         raise typer.Exit(1)
 
 
 @user_app.command("add")
 def user_add(
-    email: Annotated[str, typer.Argument(help="E-mail address to log in with.")],
-    password: Annotated[
-        str | None,
-        typer.Option(
-            help="Password. Left out: a one-time password is made and printed.", show_default=False
-        ),
-    ] = None,
+    email: Email,
+    password: Password = None,
     data: Data = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Add a user who administers this server."""
-    settings = _settings(data, config)
-    chosen = password or new_one_time_password()
+    from stagecast import administration  # noqa: PLC0415  (see the module's head)
 
-    async def work(session: AsyncSession, _vault: Vault, account_id: str) -> int:
-        accounts = AccountService(session, settings.accounts, PasswordChecker())
-        return (await accounts.add_user(account_id, email, chosen, must_change=password is None)).id
-
-    user_id = _run(settings, work)
-    _print_credentials(email, None if password else chosen, user_id, "added", as_json=as_json)
+    with _refusals():
+        added = administration.add_user(_settings(data, config), email, password)
+    _print_user(added, f"User {added['email']} is added.", as_json=as_json)
 
 
 @user_app.command("passwd")
 def user_passwd(
-    email: Annotated[str, typer.Argument(help="E-mail address of the user.")],
-    password: Annotated[
-        str | None,
-        typer.Option(
-            help="Password. Left out: a one-time password is made and printed.", show_default=False
-        ),
-    ] = None,
+    email: Email,
+    password: Password = None,
     data: Data = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Set a user's password and end their sessions."""
-    settings = _settings(data, config)
-    chosen = password or new_one_time_password()
+    from stagecast import administration  # noqa: PLC0415  (see the module's head)
 
-    async def work(session: AsyncSession, _vault: Vault, _account_id: str) -> int:
-        accounts = AccountService(session, settings.accounts, PasswordChecker())
-        return (await accounts.reset_password(email, chosen, must_change=password is None)).id
-
-    user_id = _run(settings, work)
-    _print_credentials(email, None if password else chosen, user_id, "changed", as_json=as_json)
+    with _refusals():
+        changed = administration.reset_password(_settings(data, config), email, password)
+    _print_user(changed, f"The password of {changed['email']} is changed.", as_json=as_json)
 
 
 @token_app.command("create")
@@ -229,7 +203,8 @@ def token_create(
     ] = None,
     any_stream: Annotated[bool, typer.Option("--any", help="Allow any stream name.")] = False,
     expires: Annotated[
-        int | None, typer.Option(help="Seconds until no new broadcast starts.", show_default=False)
+        int | None,
+        typer.Option(help="Seconds until no new broadcast starts.", show_default=False),
     ] = None,
     secure: Annotated[
         bool, typer.Option("--secure", help="Viewers need a subscribe token.")
@@ -239,35 +214,24 @@ def token_create(
     as_json: Json = False,
 ) -> None:
     """Make a publish token."""
+    from stagecast import administration  # noqa: PLC0415  (see the module's head)
+
     if bool(stream) == any_stream:
         _fail("Say which streams the token may publish: --stream NAME, or --any.")
-    try:
-        names = [TokenStream(stream_name=name, is_regex=False) for name in stream or []]
-        new = PublishTokenCreate(
-            label=label,
-            streams=names or [TokenStream(stream_name=".*", is_regex=True)],
-            expires=expires,
-            subscribe_requires_auth=secure,
+    with _refusals():
+        made = administration.create_token(
+            _settings(data, config), label, stream or [], expires, secure=secure
         )
-    except ValidationError as error:
-        _fail("\n".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors()))
-
-    async def work(session: AsyncSession, vault: Vault, account_id: str) -> dict[str, Any]:
-        tokens = PublishTokenService(session, vault)
-        return _token_json(tokens.shown(await tokens.create(account_id, new)), account_id)
-
-    made = _run(_settings(data, config), work)
     if as_json:
         _print_json(made)
-    else:
-        _print_pairs(
-            {
-                "Token": made["token"],
-                "Id": made["id"],
-                "Account": made["accountId"],
-                "Label": made["label"],
-            }
-        )
+        return
+    for name, key in (
+        ("Token", "token"),
+        ("Id", "id"),
+        ("Account", "accountId"),
+        ("Label", "label"),
+    ):
+        sys.stdout.write(f"{name.ljust(8)} {made[key]}\n")
 
 
 @token_app.command("list")
@@ -280,38 +244,25 @@ def token_list(
     as_json: Json = False,
 ) -> None:
     """List publish tokens."""
+    from stagecast import administration  # noqa: PLC0415  (see the module's head)
 
-    async def work(session: AsyncSession, vault: Vault, account_id: str) -> list[dict[str, Any]]:
-        tokens = PublishTokenService(session, vault)
-        found: list[dict[str, Any]] = []
-        for number in range(1, 1_000_000):
-            page = Page(number, 100, SortBy.ADDED_ON, descending=False)
-            rows, total = await tokens.page(account_id, page, FilterBy.TOKEN_OR_STREAM_NAME, name)
-            found += [_token_json(tokens.shown(row), account_id) for row in rows]
-            if len(found) >= total or not rows:
-                break
-        return found
-
-    found = _run(_settings(data, config), work)
+    with _refusals():
+        found = administration.list_tokens(_settings(data, config), name)
     if as_json:
         _print_json(found)
         return
-    table = Table("Id", "Label", "Streams", "Active", "Expires", "Token", box=None, pad_edge=False)
-    for token in found:
-        streams = ", ".join(stream["streamName"] for stream in token["streams"])
-        cells = [
+    rows = [
+        (
             str(token["id"]),
-            token["label"],
-            streams,
+            _plain(token["label"]),
+            _plain(", ".join(stream["streamName"] for stream in token["streams"])),
             "yes" if token["isActive"] else "no",
             token["expiresOn"] or "never",
             token["token"],
-        ]
-        table.add_row(*(escape(cell) for cell in cells))
-    Console(soft_wrap=True).print(table)
-
-
-TokenId = Annotated[int, typer.Argument(min=1, help="Id of the token (stagecast token list).")]
+        )
+        for token in found
+    ]
+    _print_table(("Id", "Label", "Streams", "Active", "Expires", "Token"), rows)
 
 
 @token_app.command("disable")
@@ -319,7 +270,7 @@ def token_disable(
     token_id: TokenId, data: Data = None, config: Config = None, as_json: Json = False
 ) -> None:
     """Refuse new broadcasts with a token; a running one goes on."""
-    _set_active(token_id, _settings(data, config), active=False, as_json=as_json)
+    _set_active(token_id, data, config, active=False, as_json=as_json)
 
 
 @token_app.command("enable")
@@ -327,7 +278,7 @@ def token_enable(
     token_id: TokenId, data: Data = None, config: Config = None, as_json: Json = False
 ) -> None:
     """Allow broadcasts with a disabled token again."""
-    _set_active(token_id, _settings(data, config), active=True, as_json=as_json)
+    _set_active(token_id, data, config, active=True, as_json=as_json)
 
 
 @token_app.command("delete")
@@ -335,24 +286,29 @@ def token_delete(
     token_id: TokenId, data: Data = None, config: Config = None, as_json: Json = False
 ) -> None:
     """Delete a token and end its broadcasts. It cannot be restored."""
+    from stagecast import administration  # noqa: PLC0415  (see the module's head)
 
-    async def work(session: AsyncSession, vault: Vault, account_id: str) -> None:
-        await PublishTokenService(session, vault).delete(account_id, token_id)
-
-    _run(_settings(data, config), work)
+    with _refusals():
+        administration.delete_token(_settings(data, config), token_id)
     if as_json:
         _print_json({"id": token_id, "deleted": True})
     else:
         sys.stdout.write(f"Token {token_id} is deleted.\n")
 
 
-def _set_active(token_id: int, settings: Settings, *, active: bool, as_json: bool) -> None:
-    async def work(session: AsyncSession, vault: Vault, account_id: str) -> dict[str, Any]:
-        tokens = PublishTokenService(session, vault)
-        row = await tokens.set_active(account_id, token_id, active=active)
-        return _token_json(tokens.shown(row), account_id)
+app.add_typer(user_app, name="user")
+app.add_typer(token_app, name="token")
+app.command()(cli_media.publish)
+app.command()(cli_media.watch)
 
-    changed = _run(settings, work)
+
+def _set_active(
+    token_id: int, data: Path | None, config: Path | None, *, active: bool, as_json: bool
+) -> None:
+    from stagecast import administration  # noqa: PLC0415  (see the module's head)
+
+    with _refusals():
+        changed = administration.set_token_active(_settings(data, config), token_id, active=active)
     if as_json:
         _print_json(changed)
     else:
@@ -362,26 +318,14 @@ def _set_active(token_id: int, settings: Settings, *, active: bool, as_json: boo
 def _settings(
     data: Path | None, config: Path | None, flags: dict[str, Any] | None = None
 ) -> Settings:
+    return load(config=config, flags={"data": data, **(flags or {})})
+
+
+@contextmanager
+def _refusals() -> Generator[None]:
+    """Turn errors raised on purpose into one message and status 1."""
     try:
-        return load(config=config, flags={"data": data, **(flags or {})})
-    except StagecastError as error:
-        _fail(str(error))
-
-
-def _run(settings: Settings, work: Callable[[AsyncSession, Vault, str], Awaitable[T]]) -> T:
-    """Do one unit of work on the data directory."""
-
-    async def run() -> T:
-        database, vault = open_store(settings)
-        try:
-            async with database.work() as session:
-                accounts = AccountService(session, settings.accounts, PasswordChecker())
-                return await work(session, vault, await accounts.ensure_account())
-        finally:
-            await database.close()
-
-    try:
-        return asyncio.run(run())
+        yield
     except RequestError as error:
         texts = [text for texts in (error.errors or {}).values() for text in texts]
         _fail("\n".join(texts) or error.message)
@@ -389,27 +333,13 @@ def _run(settings: Settings, work: Callable[[AsyncSession, Vault, str], Awaitabl
         _fail(str(error))
 
 
-def _token_json(token: PublishToken, account_id: str) -> dict[str, Any]:
-    return {
-        "id": token.id,
-        "accountId": account_id,
-        "label": token.label,
-        "token": token.token,
-        "streams": [stream.model_dump(by_alias=True) for stream in token.streams],
-        "isActive": token.is_active,
-        "addedOn": iso(token.added_on),
-        "expiresOn": iso(token.expires_on) if token.expires_on else None,
-        "subscribeRequiresAuth": token.subscribe_requires_auth,
-    }
+def _fail(message: str) -> NoReturn:
+    sys.stderr.write(f"stagecast: {message}\n")
+    raise typer.Exit(1)
 
 
-def _print_ready(ready: Ready, settings: Settings) -> None:
-    lines = [
-        "",
-        f"  Stagecast {__version__} is ready.",
-        "",
-        f"  Dashboard   {ready.url}/",
-    ]
+def _print_ready(ready: "Ready", settings: Settings) -> None:
+    lines = ["", f"  Stagecast {__version__} is ready.", "", f"  Dashboard   {ready.url}/"]
     if ready.local_url != ready.url:
         lines.append(f"              {ready.local_url}/  on this machine")
     lines += [
@@ -435,27 +365,34 @@ def _print_ready(ready: Ready, settings: Settings) -> None:
     sys.stdout.flush()
 
 
-def _print_credentials(
-    email: str, one_time: str | None, user_id: int, done: str, *, as_json: bool
-) -> None:
+def _print_user(user: dict[str, Any], text: str, *, as_json: bool) -> None:
     if as_json:
-        _print_json({"id": user_id, "email": email, "oneTimePassword": one_time})
+        _print_json(user)
         return
-    sys.stdout.write(
-        f"User {email} is {done}.\n" if done == "added" else f"The password of {email} is {done}.\n"
-    )
-    if one_time is not None:
-        sys.stdout.write(f"One-time password: {one_time}\n")
+    sys.stdout.write(f"{text}\n")
+    if user["oneTimePassword"] is not None:
+        sys.stdout.write(f"One-time password: {user['oneTimePassword']}\n")
 
 
 def _print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def _print_pairs(pairs: dict[str, Any]) -> None:
-    width = max(len(name) for name in pairs)
-    for name, value in pairs.items():
-        sys.stdout.write(f"{name.ljust(width)}  {value}\n")
+def _print_table(headings: tuple[str, ...] | None, rows: list[tuple[str, ...]]) -> None:
+    from rich.console import Console  # noqa: PLC0415  (see the module's head)
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(*(headings or ()), box=None, pad_edge=False, show_header=headings is not None)
+    for row in rows:
+        table.add_row(*row)
+    # Piped into another program, rows must not be cut to the width of a terminal that is not there.
+    Console(width=None if sys.stdout.isatty() else 1000).print(table)
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape  # noqa: PLC0415  (see the module's head)
+
+    return escape(text)
 
 
 def _raise_file_limit() -> None:
@@ -463,9 +400,3 @@ def _raise_file_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _fail(message: str) -> NoReturn:
-    """One clear message on standard error, and status 1."""
-    sys.stderr.write(f"stagecast: {message}\n")
-    raise typer.Exit(1)

@@ -142,7 +142,6 @@ def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     """Password hashes are slow on purpose; tests of other things need not be."""
     cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     monkeypatch.setattr(passwords, "_HASHER", cheap)
-    monkeypatch.setattr(passwords, "_DECOY", cheap.hash("nobody's"))
 
 
 @pytest.fixture

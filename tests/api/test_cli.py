@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -193,7 +193,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(home: Path, *arguments: str, tls: bool = False) -> Iterator[Process]:
+def served(home: Path, *arguments: str, tls: bool = False) -> Generator[Process]:
     port = free_port()
     log = home.parent / "log"
     env = {

@@ -8,6 +8,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -18,7 +19,6 @@ MAX_LENGTH = 256
 _HASHER = PasswordHasher()
 _AT_ONCE = 2
 _QUEUE = 16
-_DECOY = _HASHER.hash(secrets.token_hex(16))
 _ONE_TIME_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 
 
@@ -36,7 +36,7 @@ class PasswordChecker:
     async def verify(self, stored: str | None, password: str) -> bool:
         """Whether the password fits. For an unknown user pass None: it takes as long as a known one."""
         async with self._slot():
-            fits = await asyncio.to_thread(_verify, stored or _DECOY, password)
+            fits = await asyncio.to_thread(_verify, stored, password)
         return fits and stored is not None
 
     @asynccontextmanager
@@ -51,11 +51,17 @@ class PasswordChecker:
             self._waiting -= 1
 
 
-def _verify(stored: str, password: str) -> bool:
+def _verify(stored: str | None, password: str) -> bool:
     try:
-        return _HASHER.verify(stored, password)
+        return _HASHER.verify(stored or _decoy(), password)
     except (VerificationError, InvalidHashError):
         return False
+
+
+@cache
+def _decoy() -> str:
+    """A hash nobody knows the password of, to spend the usual time on unknown users."""
+    return _HASHER.hash(secrets.token_hex(16))
 
 
 def new_one_time_password() -> str:
