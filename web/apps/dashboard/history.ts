@@ -11,6 +11,12 @@ export interface Point {
 }
 
 const SECONDS = 300;
+/** Figures come once a second; after a longer silence the line is broken instead of drawn through. */
+const GAP = 5;
+
+function nothing(at: number): Point {
+  return { at, bitrateBps: null, viewerCount: null, fps: null, packetLoss: null, rttMs: null };
+}
 
 export class History {
   readonly points: Point[] = [];
@@ -19,6 +25,7 @@ export class History {
   add(point: Point): void {
     const last = this.points.at(-1);
     if (last && point.at <= last.at) return;
+    if (last && point.at - last.at > GAP) this.points.push(nothing(last.at + 1));
     this.points.push(point);
     const oldest = point.at - SECONDS;
     while (this.points[0] && this.points[0].at < oldest) this.points.shift();

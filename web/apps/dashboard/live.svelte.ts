@@ -156,8 +156,9 @@ class Live {
     this.outdated = this.#version !== null && this.#version !== hello.version;
     this.#version ??= hello.version;
     // What ended while we were away is not told again: the snapshot after this names what is live.
+    const endTime = new Date().toISOString();
     for (const [id, stream] of this.streams) {
-      if (stream.live) this.streams.set(id, { ...stream, live: false, viewerCount: 0 });
+      if (stream.live) this.streams.set(id, { ...stream, live: false, viewerCount: 0, endTime });
     }
     this.figures.clear();
   }

@@ -54,6 +54,13 @@ describe('History', () => {
     expect(history.times().length).toBe(301);
     expect(history.column('bitrateBps').at(-1)).toBe(1000);
   });
+  test('a silence breaks the line', () => {
+    const history = new History();
+    history.add(point(10));
+    history.add(point(40));
+    expect(history.times()).toEqual([10, 11, 40]);
+    expect(history.column('bitrateBps')).toEqual([10, null, 40]);
+  });
   test('older points go in front, sorted, without doubles', () => {
     const history = new History();
     history.add(point(10));
