@@ -174,9 +174,11 @@ async def _running(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await engine.close()
-        await housekeeping.flush()
-        await database.close()
+        try:
+            await engine.close()
+            await housekeeping.flush()
+        finally:
+            await database.close()
 
 
 async def _first_start(app: FastAPI) -> FirstAdmin | None:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from typing import Any
 
+import httpx2
 import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
@@ -181,3 +182,17 @@ async def test_refused_codecs_are_told(app: App, monkeypatch: pytest.MonkeyPatch
         406,
         "The stream has video in av1, which the offer lacks.",
     )
+
+
+async def test_viewer_who_left_while_waiting_gets_no_session(app: App, listening: str) -> None:
+    publish = await app.publish_token()
+    headers = {"Content-Type": "application/sdp"}
+    async with httpx2.AsyncClient(base_url=listening) as client:
+        path = f"/api/whep/{app.account}/demo?wait=20"
+        leaving = asyncio.create_task(client.post(path, content="v=0", headers=headers))
+        await until_waiting(app)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+    feed = await app.go_live(publish["token"])
+    await until(lambda: app.state.whip._waiting == 0)
+    assert set(app.core.sessions) == {feed}

@@ -177,3 +177,15 @@ async def test_waiting_ends_in_time_and_on_draining(live: LiveStreams) -> None:
     await asyncio.sleep(0)
     live.close()
     assert not await waiting
+
+
+def test_stream_needs_a_token_as_soon_as_one_feed_says_so(live: LiveStreams) -> None:
+    live.add_feed(feed("open"))
+    live.on_event(went_live("open"))
+    assert not state(live).requires_auth
+    secure = feed("secure", "cam")
+    secure.requires_auth = True
+    live.add_feed(secure)
+    assert state(live).requires_auth
+    live.on_event(ended("secure"))
+    assert not state(live).requires_auth

@@ -57,6 +57,10 @@ class SecretUses:
         used, self._used = self._used, {}
         return used
 
+    def put_back(self, used: dict[int, datetime]) -> None:
+        """Keep what could not be written for the next time."""
+        self._used = used | self._used
+
 
 class AccountService:
     def __init__(

@@ -30,7 +30,12 @@ class AccountHousekeeping:
                 _log.exception("accounts.housekeeping_failed")
 
     async def flush(self) -> None:
-        async with self._database.work() as session:
-            accounts = AccountService(session, self._settings, self._passwords)
-            await accounts.write_secret_uses(self._uses.take())
-            await accounts.drop_expired_sessions()
+        used = self._uses.take()
+        try:
+            async with self._database.work() as session:
+                accounts = AccountService(session, self._settings, self._passwords)
+                await accounts.write_secret_uses(used)
+                await accounts.drop_expired_sessions()
+        except BaseException:
+            self._uses.put_back(used)
+            raise

@@ -138,7 +138,12 @@ class Stream:
 
     @property
     def requires_auth(self) -> bool:
-        return any(feed.requires_auth for feed in self.live_feeds)
+        """Whether viewers need a token: any feed says so, even one whose media is still to come.
+
+        Of a stream that has ended, whether the last feed said so.
+        """
+        feeds = self.feeds.values() or list(self.past_feeds)[-1:]
+        return any(feed.requires_auth for feed in feeds)
 
     @property
     def shown(self) -> bool:
@@ -308,9 +313,9 @@ class LiveStreams:
         )
         stream = self._by_session.get(event.session)
         view = stream.views.get(event.session) if stream else None
-        if stream is not None and view is not None:
+        if stream is not None and view is not None and not view.connected:
             view.connected = True
-            self._count_viewers(stream)
+            stream.viewer_count += 1
 
     def _on_source_live(self, event: SourceLive) -> None:
         stream = self._stream(event.stream)
@@ -370,8 +375,9 @@ class LiveStreams:
             if feed.started_on is not None:
                 stream.past_feeds.append(feed)
                 self._changed(stream)
-        if stream.views.pop(session, None) is not None:
-            self._count_viewers(stream)
+        view = stream.views.pop(session, None)
+        if view is not None and view.connected:
+            stream.viewer_count -= 1
         self._drop_if_empty(stream)
 
     # Bookkeeping.
@@ -388,9 +394,6 @@ class LiveStreams:
         if session in self._ended_early:
             self._ended_early.remove(session)
             self._remove(self._by_session.pop(session), session)
-
-    def _count_viewers(self, stream: Stream) -> None:
-        stream.viewer_count = sum(view.connected for view in stream.views.values())
 
     def _announce_viewers(self, stream: Stream) -> None:
         if stream.viewer_count != stream.announced_viewer_count:

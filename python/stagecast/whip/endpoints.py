@@ -142,6 +142,7 @@ async def whep_view(
         offer,
         client=client,
         wait=wait_parameter(request.query_params),
+        gone=request.is_disconnected,
     )
     return _created(request, answer, WHEP_SESSION)
 

@@ -6,6 +6,7 @@ again afterwards, so that a token deleted in between cannot leave a session behi
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from stagecast.db.database import Database
 from stagecast.errors import Conflict, Invalid, NotFound, Unauthorized, Unavailable
@@ -109,10 +110,16 @@ class WhipService:
         *,
         client: Client,
         wait: float,
+        gone: Callable[[], Awaitable[bool]],
     ) -> Answer:
-        """Start to watch, after waiting for the stream where the viewer wants to."""
+        """Start to watch, after waiting for the stream where the viewer wants to.
+
+        ``gone`` tells whether the viewer has left meanwhile, so that no session is made for nobody.
+        """
         if wait > 0:
             await self._wait_live(stream, source, wait)
+            if await gone():
+                raise Conflict(STREAM_NOT_FOUND)
         state = self._live.get(stream)
         if state is None or not state.live:
             raise Conflict(STREAM_NOT_FOUND)
