@@ -14,13 +14,17 @@ use stagecast_core::hub::ReaderPolicy;
 use stagecast_core::hub::ring::Limits;
 use stagecast_core::id::{SessionId, SourceKey};
 use stagecast_core::packet::Format;
+use stagecast_core::session::offer::{self, Role};
 use stagecast_core::session::{
-    Addresses, Credentials, Ended, PublishOptions, Publisher, Refusal, SessionConfig, Viewer,
-    is_candidate_address,
+    Addresses, Credentials, Ended, PublishOptions, Publisher, Refusal, RtcViewer, SessionConfig,
+    ViewerSetup, is_candidate_address,
 };
+use stagecast_core::viewer::Viewer;
+use stagecast_core::viewer::answer::can_be_passive;
 
 use crate::events::{Event, EventQueue};
-use crate::webrtc::mailbox::{Command, Mailbox, Sessions};
+use crate::webrtc::mailbox::{Command, Mailbox};
+use crate::webrtc::session::Session;
 use crate::webrtc::shard::{self, ShardReport};
 
 /// How long a media thread may take to answer a call.
@@ -304,7 +308,7 @@ impl Engine {
             Instant::now(),
         )?;
         let etag = publisher.peer.etag();
-        self.place(home, id, key, Sessions::Publisher(Box::new(publisher)))?;
+        self.place(home, id, key, Session::Publisher(Box::new(publisher)))?;
         Ok(Answer {
             session: id,
             sdp,
@@ -322,18 +326,25 @@ impl Engine {
         let threads = self.shared.mailboxes.len();
         let thread = self.next_viewer.fetch_add(1, Ordering::Relaxed) % threads;
         let id = SessionId::from_random(random());
-        let (viewer, sdp) = Viewer::answer(
-            &self.shared.sessions,
-            credentials(thread),
-            self.addresses(local),
-            offer,
-            &live.formats,
-            self.shared.policy,
-            u16::from_be_bytes(random()),
-            Instant::now(),
-        )?;
-        let etag = viewer.peer.etag();
-        self.place(thread, id, key, Sessions::Viewer(Box::new(viewer)))?;
+        let parsed = offer::parse(offer, Role::Viewer)?;
+        let setup = ViewerSetup {
+            credentials: credentials(thread),
+            addresses: self.addresses(local),
+            formats: &live.formats,
+            policy: self.shared.policy,
+            random: random(),
+            now: Instant::now(),
+        };
+        let config = &self.shared.sessions;
+        let (session, sdp) = if can_be_passive(&parsed) {
+            let (viewer, sdp) = Viewer::answer(config, setup, parsed)?;
+            (Session::Viewer(Box::new(viewer)), sdp)
+        } else {
+            let (viewer, sdp) = RtcViewer::answer(config, setup, offer)?;
+            (Session::RtcViewer(Box::new(viewer)), sdp)
+        };
+        let etag = session.etag();
+        self.place(thread, id, key, session)?;
         Ok(Answer {
             session: id,
             sdp,
@@ -408,7 +419,7 @@ impl Engine {
         thread: usize,
         id: SessionId,
         key: SourceKey,
-        session: Sessions,
+        session: Session,
     ) -> Result<(), EngineError> {
         lock(&self.shared.placed).insert(id, thread);
         self.shared.mailboxes[thread].send(Command::Add { id, key, session });

@@ -13,6 +13,7 @@ const UNCERTAINTY: f64 = 10.0;
 const UNCERTAINTY_OF_SMALL: f64 = 25.0;
 const SMALL_BYTES: u64 = 2000;
 const DRIFT_OF_VARIANCE: f64 = 5.0;
+const EXPECTED_CHANGE: f64 = 200.0;
 const FLOOR_KBPS: f64 = 20.0;
 
 /// Rate of what arrives.
@@ -43,6 +44,11 @@ impl Acknowledged {
             self.take(sample);
         }
         self.bytes += u64::from(bytes);
+    }
+
+    /// The sender changes its rate: what arrives now tells more than what arrived before.
+    pub fn expect_change(&mut self) {
+        self.variance += EXPECTED_CHANGE;
     }
 
     pub fn bitrate(&self) -> Option<Bitrate> {

@@ -11,6 +11,8 @@ use super::overuse::Usage;
 use super::units::Bitrate;
 
 const BACKOFF: f64 = 0.85;
+/// Of the rate of a queue that drains: what may be sent all the time.
+const SUSTAINED: f64 = 0.95;
 const GROWTH_A_SECOND: f64 = 1.08;
 const MAX_OVER_ACKNOWLEDGED: f64 = 1.5;
 const SLACK: Bitrate = Bitrate::from_kbps(10);
@@ -70,6 +72,10 @@ impl Ceiling {
 pub(super) struct Evidence {
     pub usage: Usage,
     pub acknowledged: Option<Bitrate>,
+    /// The rate at which a queue drains that stands now: sooner known than the mean.
+    pub bottleneck: Option<Bitrate>,
+    /// What the media in use takes in the long run, bursts evened out.
+    pub used: Bitrate,
     pub rtt: Duration,
     /// The sender sends much less than the estimate.
     pub application_limited: bool,
@@ -158,12 +164,17 @@ impl Aimd {
         let early = self
             .changed
             .is_some_and(|at| now.saturating_duration_since(at) < interval);
-        let lowered = match evidence.acknowledged {
-            Some(acknowledged) => {
-                if early && acknowledged >= self.estimate * 0.5 {
-                    return false;
+        let lowered = match evidence.bottleneck.or(evidence.acknowledged) {
+            Some(arriving) if early && arriving >= self.estimate * 0.5 => return false,
+            Some(arriving) => {
+                let lowered = self.below(arriving);
+                // A burst's queue drains by itself if what is in use is less than what drains.
+                let sustained = evidence.bottleneck.unwrap_or(Bitrate::ZERO) * SUSTAINED;
+                if evidence.used < sustained {
+                    sustained
+                } else {
+                    lowered
                 }
-                self.below(acknowledged)
             }
             None if early => return false,
             None => self.estimate * 0.5,
@@ -198,6 +209,8 @@ mod tests {
         Evidence {
             usage,
             acknowledged: Some(Bitrate::from_kbps(acknowledged_kbps)),
+            bottleneck: None,
+            used: Bitrate::from_kbps(acknowledged_kbps),
             rtt: RTT,
             application_limited: false,
         }
@@ -250,6 +263,19 @@ mod tests {
         run(&mut aimd, now, 1, &evidence(Usage::Normal, 850));
         let kbps = aimd.estimate().as_bps() / 1000;
         assert!((870..920).contains(&kbps), "{kbps}");
+    }
+
+    #[test]
+    fn queue_of_a_burst_lowers_to_what_drains_it() {
+        let now = Instant::now();
+        let mut aimd = Aimd::new(Bitrate::from_kbps(3000));
+        let burst = Evidence {
+            bottleneck: Some(Bitrate::from_kbps(2000)),
+            used: Bitrate::from_kbps(1500),
+            ..evidence(Usage::Over, 1500)
+        };
+        aimd.update(now, &burst);
+        assert_eq!(aimd.estimate(), Bitrate::from_kbps(1900));
     }
 
     #[test]

@@ -10,7 +10,7 @@
 use std::time::{Duration, Instant};
 
 use super::units::Bitrate;
-use super::{Congestion, Network};
+use super::{Congestion, Network, Wanted};
 
 /// Most layers of a track.
 pub const MAX_LAYERS: usize = 8;
@@ -38,7 +38,7 @@ const FORGIVEN: Duration = Duration::from_secs(30);
 /// While the keyframe of a lower layer is awaited, the present one may exceed the budget this much.
 const TOLERATED: f64 = 1.3;
 /// A queue to be drained before anything else, and when it is.
-const DRAIN_ABOVE: Duration = Duration::from_millis(250);
+const DRAIN_ABOVE: Duration = Duration::from_millis(150);
 const DRAINED_BELOW: Duration = Duration::from_millis(60);
 const MAX_DRAIN: Duration = Duration::from_secs(3);
 
@@ -99,8 +99,8 @@ pub struct Decision {
     pub target: Option<Target>,
     /// Do not go on with another layer until that keyframe comes.
     pub stop: bool,
-    /// A rate that would be of use: for `Estimator::want_probe`.
-    pub probe: Option<Bitrate>,
+    /// Rates that would be of use: for `Estimator::want_probe`.
+    pub probe: Option<Wanted>,
     /// What will be in use: for `Estimator::set_allocated`.
     pub allocated: Bitrate,
     /// The queue stays while nothing is sent: for `Estimator::accept_queue`.
@@ -452,13 +452,18 @@ impl Allocator {
         ladder: &Ladder,
         audio: Bitrate,
         network: &Network,
-    ) -> Option<Bitrate> {
+    ) -> Option<Wanted> {
         let top = ladder.highest(|rung| !self.is_blocked(now, rung.target.layer))?;
         let current = self.target.and_then(|target| ladder.find(target));
         if current >= Some(top) || !self.is_calm(now, network) || self.draining.is_some() {
             return None;
         }
-        Some((ladder.rungs()[top].rate * HEADROOM + audio) * PROBE_MARGIN)
+        let next = current.map_or(0, |current| current + 1).min(top);
+        let needed = |index: usize| (ladder.rungs()[index].rate * HEADROOM + audio) * PROBE_MARGIN;
+        Some(Wanted {
+            next: needed(next),
+            top: needed(top),
+        })
     }
 }
 

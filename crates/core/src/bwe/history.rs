@@ -1,4 +1,4 @@
-//! What was sent and is not yet reported on: a ring of eight bytes a packet.
+//! What was sent and is not yet reported on: a ring of twelve bytes a packet.
 //!
 //! It starts small and doubles, up to [`MAX_PACKETS`], only while reports do come and packets are
 //! still in flight when their place is needed, so that it settles at the size that rate and round
@@ -24,6 +24,8 @@ pub(super) struct Sent {
     pub at: Stamp,
     pub bytes: u16,
     pub cluster: Option<Cluster>,
+    /// Milliseconds it was to wait behind what was sent before it.
+    pub expected_ms: u16,
 }
 
 /// What a report says about a packet for the first time.
@@ -49,6 +51,7 @@ enum State {
 struct Entry {
     at: u32,
     bytes: u16,
+    expected_ms: u16,
     cluster: u8,
     state: State,
 }
@@ -91,6 +94,7 @@ impl History {
         self.append(Entry {
             at: sent.at.as_micros() as u32,
             bytes: sent.bytes,
+            expected_ms: sent.expected_ms,
             cluster: sent.cluster.map_or(0, |cluster| cluster.0),
             state: State::InFlight,
         });
@@ -111,6 +115,7 @@ impl History {
         let sent = Sent {
             at: Stamp::from_micros(sent_by.as_micros() - i64::from(age)),
             bytes: entry.bytes,
+            expected_ms: entry.expected_ms,
             cluster: (entry.cluster != 0).then_some(Cluster(entry.cluster)),
         };
         match (entry.state, arrived) {
@@ -172,6 +177,7 @@ mod tests {
             at: Stamp::from_micros(ms * 1000),
             bytes: 1200,
             cluster: None,
+            expected_ms: 0,
         }
     }
 

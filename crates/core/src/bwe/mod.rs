@@ -45,24 +45,26 @@ use groups::Groups;
 use history::{Cluster, History, News, Sent};
 use loss::{Limit, LossControl};
 use overuse::{OveruseDetector, Usage};
-use probe::Prober;
-use queue::Queue;
+use probe::{ProbeResult, Prober};
+use queue::{Backlog, Queue};
 use reports::Reports;
 use sending::Sending;
 use trendline::Trendline;
 
 pub use allocation::{Allocator, Decision, LayerOffer, MAX_LAYERS, MAX_TEMPORAL, Target, Wishes};
 pub use history::MAX_PACKETS;
-pub use probe::Probe;
+pub use probe::{Probe, Wanted};
 pub use units::{Bitrate, Stamp};
 
-/// A queue below this is no congestion, whatever its trend.
-const STANDING_QUEUE: Duration = Duration::from_millis(15);
+/// A queue that is longer than expected by less than this is no congestion, whatever its trend.
+const UNEXPLAINED_QUEUE: Duration = Duration::from_millis(15);
 /// How long after the estimate was lowered the network counts as congested.
 const CONGESTED_FOR: Duration = Duration::from_millis(300);
 /// Nothing is heard although packets are sent: the path is blocked.
 const SILENCE: Duration = Duration::from_millis(1500);
 const SILENT_BACKOFF: f64 = 0.7;
+/// A change of the rate in use by this factor is a step.
+const CHANGED_RATE: f64 = 1.2;
 const FIRST_RTT: Duration = Duration::from_millis(100);
 
 /// Limits of an estimator.
@@ -136,6 +138,7 @@ pub struct Estimator {
     groups: Groups,
     trendline: Trendline,
     overuse: OveruseDetector,
+    backlog: Backlog,
     queue: Queue,
     aimd: Aimd,
     loss: LossControl,
@@ -158,6 +161,7 @@ struct Arrived {
     sent: Stamp,
     bytes: u16,
     cluster: Option<Cluster>,
+    expected_ms: u16,
 }
 
 impl Estimator {
@@ -171,6 +175,7 @@ impl Estimator {
             groups: Groups::default(),
             trendline: Trendline::new(),
             overuse: OveruseDetector::new(),
+            backlog: Backlog::default(),
             queue: Queue::new(),
             aimd: Aimd::new(config.initial),
             loss: LossControl::new(config.initial),
@@ -194,10 +199,12 @@ impl Estimator {
             self.sending.on_sent(now, bytes);
         }
         let bytes = bytes.min(usize::from(u16::MAX)) as u16;
+        let expected = self.backlog.on_sent(now, bytes, self.estimate_at(now));
         let sent = Sent {
             at: self.stamp(now),
             bytes,
             cluster: self.prober.on_sent(bytes),
+            expected_ms: expected.as_millis() as u16,
         };
         self.history.push(seq, sent);
         self.unheard_since.get_or_insert(now);
@@ -248,6 +255,7 @@ impl Estimator {
                     sent: sent.at,
                     bytes: sent.bytes,
                     cluster: sent.cluster,
+                    expected_ms: sent.expected_ms,
                 });
             }
         }
@@ -283,12 +291,15 @@ impl Estimator {
 
     /// What the layers in use amount to.
     pub fn set_allocated(&mut self, bitrate: Bitrate) {
-        self.sending.set_allocated(bitrate);
+        let before = self.sending.set_allocated(bitrate);
+        if bitrate > before * CHANGED_RATE || before > bitrate * CHANGED_RATE {
+            self.acknowledged.expect_change();
+        }
     }
 
-    /// A rate that would be of use if it went through. Without any, nothing is probed.
-    pub fn want_probe(&mut self, up_to: Option<Bitrate>) {
-        self.prober.want(up_to);
+    /// Rates that would be of use if they went through. Without any, nothing is probed.
+    pub fn want_probe(&mut self, wanted: Option<Wanted>) {
+        self.prober.want(wanted);
     }
 
     /// Padding or retransmissions to send now. Call it when [`poll_timeout`](Self::poll_timeout)
@@ -342,6 +353,24 @@ impl Estimator {
         }
     }
 
+    pub fn trace(&self, now: Instant) -> String {
+        format!(
+            "aimd {} acked {:?} loss {:?} {:?} avg {:.3} usage {:?} rep {}",
+            self.aimd.estimate(),
+            self.acknowledged.bitrate(),
+            self.loss.limit(),
+            self.loss.bound(),
+            self.loss.average(),
+            self.overuse.usage(),
+            self.estimate_at(now)
+        )
+    }
+
+    /// Round trip time, as measured or from feedback, which adds the receiver's interval to it.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.rtt
+    }
+
     /// Share of bytes lost lately, 0 to 1.
     pub fn loss(&self) -> f64 {
         self.loss.average()
@@ -357,7 +386,9 @@ impl Estimator {
         arrived.sort_unstable_by_key(|packet| (packet.arrival, packet.sent));
         for packet in &arrived {
             self.acknowledged.on_arrival(packet.arrival, packet.bytes);
-            self.queue.on_arrival(packet.sent, packet.arrival);
+            let (sent, arrival) = (packet.sent, packet.arrival);
+            self.queue
+                .on_arrival(sent, arrival, packet.bytes, packet.expected_ms);
             if let Some(cluster) = packet.cluster {
                 // A probe is meant to fill the queue; that says nothing about the media's rate.
                 self.groups.interrupt();
@@ -383,32 +414,43 @@ impl Estimator {
 
     fn judge(&mut self, now: Instant, newest_sent: Stamp) {
         let usage = match self.overuse.usage() {
-            Usage::Over if self.queue.standing() < STANDING_QUEUE => Usage::Under,
+            Usage::Over if self.queue.unexplained() < UNEXPLAINED_QUEUE => Usage::Under,
             usage => usage,
         };
         let application_limited = self.sending.is_limited(now, self.aimd.estimate());
         let evidence = Evidence {
             usage,
             acknowledged: self.acknowledged.bitrate(),
+            bottleneck: self.queue.rate(),
+            used: self.sending.allocated() * (1.0 + self.loss.average()),
             rtt: self.rtt.unwrap_or(FIRST_RTT),
             application_limited,
         };
         if self.aimd.update(now, &evidence) {
             self.congest(now, Congestion::Delay);
         }
-        if let Some(proven) = self.prober.take_result() {
-            self.proven = Some((now, proven));
-            if usage != Usage::Over && proven > self.aimd.estimate() {
-                self.aimd.set(now, proven);
-                if self.loss.limit() != Limit::Decreasing {
-                    self.loss.set(proven);
-                }
-            }
+        if let Some(result) = self.prober.take_result() {
+            self.take_probe(now, result, usage);
         }
         let delay_based = self.aimd.estimate();
         let acknowledged = self.acknowledged.bitrate();
         if self.loss.update(newest_sent, delay_based, acknowledged) {
             self.congest(now, Congestion::Loss);
+        }
+    }
+
+    fn take_probe(&mut self, now: Instant, result: ProbeResult, usage: Usage) {
+        self.proven = Some((now, result.rate));
+        let estimate = self.aimd.estimate();
+        if usage != Usage::Over && result.rate > estimate {
+            self.aimd.set(now, result.rate);
+            if self.loss.limit() != Limit::Decreasing {
+                self.loss.set(result.rate);
+            }
+        } else if result.saturated {
+            // The bottleneck showed. What is in use goes through as it is, so not below that.
+            let used = self.sending.allocated() * CHANGED_RATE;
+            self.aimd.set(now, result.rate.max(used).min(estimate));
         }
     }
 

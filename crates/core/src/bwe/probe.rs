@@ -2,9 +2,9 @@
 //!
 //! A cluster is some packets of padding or retransmission sent at a rate; media sent meanwhile counts
 //! as part of it. What arrives at that rate goes through; if it arrives more slowly, that is the
-//! rate of the bottleneck. Each success asks for more at once, up to what is wanted; after a failure
-//! the prober is quiet for a while. Clusters are small, so that a failed one costs a few
-//! milliseconds of queue.
+//! rate of the bottleneck. The first cluster tries what the next layer needs, and each success asks
+//! for more at once, up to what the best needs; after a failure the prober is quiet for a while.
+//! Clusters are small, so that a failed one costs a few milliseconds of queue.
 
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,14 @@ use super::units::{Bitrate, Stamp};
 
 /// Most of a cluster's rate over the estimate.
 const FIRST_SCALE: f64 = 3.0;
+/// And the least, when the next layer needs less: what is known already needs no probe.
+const MIN_SCALE: f64 = 1.3;
 const FURTHER_SCALE: f64 = 2.0;
-const LENGTH: Duration = Duration::from_millis(30);
+const LENGTH: Duration = Duration::from_millis(20);
 const PACKETS: u32 = 8;
 const PACKET_BYTES: (u64, u64) = (120, 1200);
 const MIN_PACKETS_BACK: u32 = 5;
-const MIN_BYTES_BACK: f64 = 0.8;
+const MIN_BYTES_BACK: f64 = 0.75;
 /// A probe is over when the transport has not sent it after this.
 const MAX_LENGTH: Duration = Duration::from_millis(200);
 const WAIT_FOR_RESULT: Duration = Duration::from_secs(1);
@@ -31,6 +33,23 @@ const UTILIZATION: f64 = 0.95;
 /// A result of this part of the cluster's rate asks for a further one.
 const FURTHER_FROM: f64 = 0.7;
 const KEPT: usize = 4;
+
+/// Rates that would be of use if they went through.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    /// Needed for the next higher layer.
+    pub next: Bitrate,
+    /// Needed for the best.
+    pub top: Bitrate,
+}
+
+/// What a cluster showed.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct ProbeResult {
+    pub rate: Bitrate,
+    /// It was more than the bottleneck takes.
+    pub saturated: bool,
+}
 
 /// Padding or retransmissions to be sent now.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -83,7 +102,7 @@ impl Seen {
     }
 
     /// The rate that went through, once enough is back.
-    fn result(&self) -> Option<Bitrate> {
+    fn result(&self) -> Option<ProbeResult> {
         let enough = self.bytes as f64 >= self.bytes_sent as f64 * MIN_BYTES_BACK;
         if !self.ended || self.packets < MIN_PACKETS_BACK || !enough {
             return None;
@@ -99,12 +118,16 @@ impl Seen {
         if arrived > sent * MAX_SQUEEZE {
             return None;
         }
-        let rate = if arrived < sent * SATURATED_BELOW {
+        let saturated = arrived < sent * SATURATED_BELOW;
+        let rate = if saturated {
             arrived * UTILIZATION
         } else {
             arrived.min(sent)
         };
-        Some(Bitrate::from_bps(rate as u64).min(self.rate))
+        Some(ProbeResult {
+            rate: Bitrate::from_bps(rate as u64).min(self.rate),
+            saturated: saturated && rate < self.rate.as_f64(),
+        })
     }
 }
 
@@ -112,7 +135,7 @@ impl Seen {
 #[derive(Debug)]
 pub(super) struct Prober {
     interval: Duration,
-    wanted: Option<Bitrate>,
+    wanted: Option<Wanted>,
     clusters: [Option<Seen>; KEPT],
     /// Index of the cluster being sent.
     active: Option<usize>,
@@ -135,9 +158,9 @@ impl Prober {
         }
     }
 
-    /// A rate that would be of use, if it went through.
-    pub fn want(&mut self, rate: Option<Bitrate>) {
-        self.wanted = rate;
+    /// Rates that would be of use.
+    pub fn want(&mut self, wanted: Option<Wanted>) {
+        self.wanted = wanted;
     }
 
     /// Whether a cluster is being sent or its result awaited.
@@ -179,11 +202,14 @@ impl Prober {
     }
 
     fn start(&mut self, now: Instant, estimate: Bitrate) -> Option<()> {
-        let wanted = self.wanted.filter(|&wanted| wanted > estimate)?;
+        let wanted = self.wanted.filter(|wanted| wanted.top > estimate)?;
         let rate = match self.further.take() {
-            Some(further) => further.min(wanted),
+            Some(further) => further.min(wanted.top),
             None if self.quiet_until.is_some_and(|until| now < until) => return None,
-            None => wanted.min(estimate * FIRST_SCALE),
+            None => {
+                let more = wanted.next.max(estimate * MIN_SCALE).min(wanted.top);
+                more.min(estimate * FIRST_SCALE)
+            }
         };
         self.quiet_until = Some(now + self.interval);
         self.last_id = self.last_id % u8::MAX + 1;
@@ -229,8 +255,8 @@ impl Prober {
     }
 
     /// The best rate that clusters showed since the last call.
-    pub fn take_result(&mut self) -> Option<Bitrate> {
-        let wanted = self.wanted;
+    pub fn take_result(&mut self) -> Option<ProbeResult> {
+        let top = self.wanted.map(|wanted| wanted.top);
         let mut best = None;
         for seen in self.clusters.iter_mut().flatten().filter(|s| !s.reported) {
             let Some(result) = seen.result() else {
@@ -238,9 +264,9 @@ impl Prober {
             };
             seen.reported = true;
             best = best.max(Some(result));
-            let more = wanted.is_some_and(|wanted| wanted > result && wanted > seen.rate);
-            if more && result >= seen.rate * FURTHER_FROM {
-                self.further = Some(result * FURTHER_SCALE);
+            let more = top.is_some_and(|top| top > result.rate && top > seen.rate);
+            if more && result.rate >= seen.rate * FURTHER_FROM {
+                self.further = Some(result.rate * FURTHER_SCALE);
             }
         }
         best
@@ -256,7 +282,7 @@ impl Prober {
             }
             return Some(seen.began + seen.rate.time_for(seen.bytes_sent));
         }
-        self.wanted.filter(|&wanted| wanted > estimate)?;
+        self.wanted.filter(|wanted| wanted.top > estimate)?;
         match self.further {
             Some(_) => Some(now),
             None => Some(self.quiet_until.unwrap_or(now)),
@@ -274,6 +300,14 @@ mod tests {
     use super::*;
 
     const INTERVAL: Duration = Duration::from_secs(2);
+
+    fn wanted(kbps: u64) -> Option<Wanted> {
+        let rate = Bitrate::from_kbps(kbps);
+        Some(Wanted {
+            next: rate,
+            top: rate,
+        })
+    }
 
     /// Sends what is asked through a link of some rate, and gives the result and the bytes sent.
     fn probe(
@@ -300,7 +334,7 @@ mod tests {
                 total += bytes as u64;
             }
         }
-        (prober.take_result(), total)
+        (prober.take_result().map(|result| result.rate), total)
     }
 
     #[test]
@@ -309,14 +343,14 @@ mod tests {
         let now = Instant::now();
         assert_eq!(prober.poll(now, Bitrate::from_kbps(500)), None);
         assert_eq!(prober.poll_timeout(now, Bitrate::from_kbps(500)), None);
-        prober.want(Some(Bitrate::from_kbps(400)));
+        prober.want(wanted(400));
         assert_eq!(prober.poll(now, Bitrate::from_kbps(500)), None);
     }
 
     #[test]
     fn rate_below_the_links_is_confirmed() {
         let mut prober = Prober::new(INTERVAL);
-        prober.want(Some(Bitrate::from_kbps(1500)));
+        prober.want(wanted(1500));
         let link = Bitrate::from_kbps(10_000);
         let (result, bytes) = probe(&mut prober, Instant::now(), Bitrate::from_kbps(800), link);
         let kbps = result.unwrap().as_bps() / 1000;
@@ -327,7 +361,7 @@ mod tests {
     #[test]
     fn rate_above_the_links_shows_the_links() {
         let mut prober = Prober::new(INTERVAL);
-        prober.want(Some(Bitrate::from_kbps(3000)));
+        prober.want(wanted(3000));
         let link = Bitrate::from_kbps(1000);
         let (result, _) = probe(&mut prober, Instant::now(), Bitrate::from_kbps(1000), link);
         let kbps = result.unwrap().as_bps() / 1000;
@@ -338,7 +372,7 @@ mod tests {
     fn success_asks_for_more_at_once_and_failure_waits() {
         let now = Instant::now();
         let mut prober = Prober::new(INTERVAL);
-        prober.want(Some(Bitrate::from_kbps(8000)));
+        prober.want(wanted(8000));
         let link = Bitrate::from_kbps(3000);
         let mut estimate = Bitrate::from_kbps(500);
         let (result, _) = probe(&mut prober, now, estimate, link);
@@ -364,7 +398,7 @@ mod tests {
     #[test]
     fn cluster_that_does_not_come_back_says_nothing() {
         let mut prober = Prober::new(INTERVAL);
-        prober.want(Some(Bitrate::from_kbps(1500)));
+        prober.want(wanted(1500));
         let now = Instant::now();
         prober.poll(now, Bitrate::from_kbps(500)).unwrap();
         for _ in 0..10 {

@@ -24,9 +24,13 @@ impl Sending {
         self.slices[self.current] += bytes as u64;
     }
 
-    /// What the layers in use amount to; media comes in bursts, this does not.
-    pub fn set_allocated(&mut self, allocated: Bitrate) {
-        self.allocated = allocated;
+    /// What the layers in use amount to; media comes in bursts, this does not. Gives what it was.
+    pub fn set_allocated(&mut self, allocated: Bitrate) -> Bitrate {
+        std::mem::replace(&mut self.allocated, allocated)
+    }
+
+    pub fn allocated(&self) -> Bitrate {
+        self.allocated
     }
 
     pub fn bitrate(&mut self, now: Instant) -> Bitrate {

@@ -17,6 +17,7 @@ pub mod ring;
 mod source;
 mod track;
 
-pub use reader::{EgressTransport, Outgoing, Reader, ReaderPolicy, Wants};
+pub use reader::{EgressTransport, Origin, Outgoing, Reader, ReaderPolicy, Wants};
+pub use rewrite::Patch;
 pub use source::Source;
 pub use track::{Inbound, KeyframeGate, Layer, Track};

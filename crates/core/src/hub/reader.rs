@@ -5,12 +5,11 @@
 //! where to start, at what pace) and hands each packet, with its place in the
 //! viewer's RTP stream, to an [`EgressTransport`], which seals and sends it.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stagecast_proto::codec::Kind;
 
-use super::rewrite::Continuity;
+use super::rewrite::{Continuity, Patch};
 use super::source::Source;
 use super::track::Track;
 use crate::packet::Packet;
@@ -35,8 +34,46 @@ pub struct Outgoing<'a> {
     pub timestamp: u32,
     /// Capture time of `timestamp`, for sender reports and abs-capture-time.
     pub capture: Instant,
-    /// Payload, shared with the hub unless it had to be rewritten.
-    pub payload: Arc<[u8]>,
+    /// What must be changed in the payload.
+    pub patch: Option<Patch>,
+    /// Where the packet can be found again, for retransmission.
+    pub origin: Origin,
+}
+
+/// A packet's place in a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    generation: u32,
+    track: usize,
+    layer: usize,
+    index: u64,
+}
+
+impl Origin {
+    /// A place that no source has.
+    #[cfg(test)]
+    pub(crate) fn nowhere() -> Self {
+        Self {
+            generation: u32::MAX,
+            track: 0,
+            layer: 0,
+            index: 0,
+        }
+    }
+
+    /// The packet, if the publisher is still the same and the ring still has it.
+    pub fn find(self, source: &Source) -> Option<&Packet> {
+        if source.generation != self.generation {
+            return None;
+        }
+        source
+            .tracks
+            .get(self.track)?
+            .layers
+            .get(self.layer)?
+            .ring
+            .get(self.index)
+    }
 }
 
 /// Rules for joining late.
@@ -249,6 +286,12 @@ impl Slot {
                     return;
                 }
             }
+            let origin = Origin {
+                generation: reading.generation,
+                track: reading.track,
+                layer: reading.layer,
+                index: reading.cursor,
+            };
             reading.cursor += 1;
             let capture = match reading.catching_up_since {
                 Some(_) => now,
@@ -261,7 +304,8 @@ impl Slot {
                     seq: place.seq,
                     timestamp: place.timestamp,
                     capture,
-                    payload: self.out.payload(packet),
+                    patch: self.out.patch(packet),
+                    origin,
                 };
                 transport.send(now, &out);
             }

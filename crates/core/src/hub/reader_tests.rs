@@ -4,6 +4,7 @@ use crate::hub::ring::Limits;
 use crate::id::SourceKey;
 use crate::packet::Format;
 use stagecast_proto::codec::Codec;
+use std::sync::Arc;
 
 const FRAME: Duration = Duration::from_millis(33);
 

@@ -12,7 +12,6 @@
 //! real time, so a receiver sees frames arrive exactly when their timestamps
 //! say, and plays live, not late, once the reader has caught up.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stagecast_proto::codec::{Codec, vp8};
@@ -115,11 +114,11 @@ impl Continuity {
         Some(Place { seq, timestamp })
     }
 
-    /// The payload as this viewer must see it: shared unless it has to be changed.
-    pub fn payload(&mut self, packet: &Packet) -> Arc<[u8]> {
+    /// What must be changed in the payload for this viewer.
+    pub fn patch(&mut self, packet: &Packet) -> Option<Patch> {
         match packet.format.codec {
-            Codec::Vp8 => self.vp8.rewrite(&packet.payload),
-            _ => Arc::clone(&packet.payload),
+            Codec::Vp8 => self.vp8.patch(&packet.payload),
+            _ => None,
         }
     }
 
@@ -160,13 +159,9 @@ impl Vp8Continuity {
         }
     }
 
-    fn rewrite(&mut self, payload: &Arc<[u8]>) -> Arc<[u8]> {
-        let Some(descriptor) = vp8::Descriptor::parse(payload) else {
-            return Arc::clone(payload);
-        };
-        let Some(picture) = descriptor.picture_id else {
-            return Arc::clone(payload);
-        };
+    fn patch(&mut self, payload: &[u8]) -> Option<Patch> {
+        let descriptor = vp8::Descriptor::parse(payload)?;
+        let picture = descriptor.picture_id?;
         let mask = if descriptor.picture_id_bits == 7 {
             0x7f
         } else {
@@ -178,12 +173,27 @@ impl Vp8Continuity {
             .map(|t| t.wrapping_add(self.tl0_offset));
         self.last_picture = Some(picture);
         self.last_tl0 = tl0.or(self.last_tl0);
-        if self.picture_offset == 0 && self.tl0_offset == 0 {
-            return Arc::clone(payload);
+        let changed = self.picture_offset != 0 || self.tl0_offset != 0;
+        changed.then_some(Patch {
+            picture_id: picture,
+            tl0picidx: tl0.unwrap_or(0),
+        })
+    }
+}
+
+/// New values for a VP8 payload descriptor (RFC 7741 §4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patch {
+    picture_id: u16,
+    tl0picidx: u8,
+}
+
+impl Patch {
+    /// Change a copy of the payload in place.
+    pub fn apply(self, payload: &mut [u8]) {
+        if let Some(descriptor) = vp8::Descriptor::parse(payload) {
+            descriptor.rewrite(payload, self.picture_id, self.tl0picidx);
         }
-        let mut copy = payload.to_vec();
-        descriptor.rewrite(&mut copy, picture, tl0.unwrap_or(0));
-        copy.into()
     }
 }
 
@@ -191,6 +201,7 @@ impl Vp8Continuity {
 mod tests {
     use super::*;
     use crate::packet::Format;
+    use std::sync::Arc;
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
 

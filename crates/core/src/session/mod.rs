@@ -1,25 +1,31 @@
 //! One WebRTC peer as a state machine: datagrams and time in, datagrams and
 //! events out.
 //!
-//! [`Publisher`] sends us media, [`Viewer`] is sent media; both are answerers,
-//! ICE-lite, DTLS passive, on one shared certificate. What they have in common
-//! is [`peer::Peer`]. After every call that may change something the driver
+//! [`Publisher`] sends us media, on the WebRTC library; viewers have a path of
+//! their own in [`crate::viewer`], with [`RtcViewer`] as its yardstick. All are
+//! answerers, ICE-lite, on one shared certificate. What publisher and yardstick
+//! have in common is [`peer::Peer`]. After every call that may change something the driver
 //! drains `poll` until it yields a timeout.
 
 pub mod offer;
 pub mod peer;
 mod publisher;
-mod viewer;
+mod rtc_viewer;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use stagecast_proto::codec::Codec;
+use stagecast_proto::sdp::fragment::Fragment;
 use str0m::config::{CryptoProvider, DtlsCert};
 
+use crate::hub::ReaderPolicy;
+use crate::packet::Format;
+use crate::viewer::connection::Identity;
+
 pub use publisher::{PublishOptions, Publisher, PublisherEvent};
-pub use viewer::Viewer;
+pub use rtc_viewer::RtcViewer;
 
 /// What all sessions of the process share.
 #[derive(Clone)]
@@ -28,6 +34,8 @@ pub struct SessionConfig {
     pub crypto: Arc<CryptoProvider>,
     /// Certificate of the process: one key pair serves every session.
     pub certificate: DtlsCert,
+    /// The same certificate, for viewers.
+    pub identity: Identity,
     /// No connection within this time ends the session.
     pub connect_timeout: Duration,
     /// Nothing heard for this time ends the session (RFC 7675).
@@ -53,12 +61,18 @@ impl SessionConfig {
             .dtls_provider
             .generate_certificate()
             .ok_or_else(|| Refusal::Internal("no DTLS certificate could be made".into()))?;
+        let identity = Identity::new(
+            certificate.certificate.clone(),
+            certificate.private_key.clone(),
+        )?;
+        let rtx_packets = 512;
         Ok(Self {
             crypto,
             certificate,
+            identity,
             connect_timeout,
             consent_timeout,
-            rtx_packets: 512,
+            rtx_packets,
         })
     }
 }
@@ -79,6 +93,23 @@ pub struct Credentials {
     pub ufrag: String,
     /// ICE password, at least 22 characters (RFC 8445 §5.3).
     pub password: String,
+}
+
+/// What a viewer's session is made from, besides the offer.
+#[derive(Debug, Clone)]
+pub struct ViewerSetup<'a> {
+    /// Its name and secrets.
+    pub credentials: Credentials,
+    /// What is offered to the peer.
+    pub addresses: Addresses,
+    /// Formats of the source.
+    pub formats: &'a [Format],
+    /// Rules for joining late.
+    pub policy: ReaderPolicy,
+    /// The caller's randomness, for SSRCs and first sequence numbers.
+    pub random: [u8; 24],
+    /// When.
+    pub now: Instant,
 }
 
 /// Why an offer or a fragment was refused.
@@ -181,4 +212,65 @@ pub fn codec_list<'a>(codecs: impl IntoIterator<Item = &'a Codec>) -> String {
 pub fn is_candidate_address(ip: &IpAddr) -> bool {
     let link_local_v6 = matches!(ip, IpAddr::V6(v6) if (v6.segments()[0] & 0xffc0) == 0xfe80);
     !ip.is_unspecified() && !ip.is_multicast() && !link_local_v6
+}
+
+/// What went to the viewer, without retransmissions.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Counters {
+    /// Media packets.
+    pub packets: u64,
+    /// Payload bytes.
+    pub bytes: u64,
+    /// Packets in a format that the viewer did not offer.
+    pub undecodable: u64,
+}
+
+/// What the viewer reported.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Feedback {
+    /// Round trip time.
+    pub rtt_ms: Option<f32>,
+    /// Fraction lost, 0 to 1.
+    pub loss: Option<f32>,
+    /// Jitter of the video, else the audio.
+    pub jitter_ms: Option<f32>,
+    /// Packets lost in total.
+    pub packets_lost: u64,
+    /// NACKs received.
+    pub nacks: u64,
+    /// Keyframe requests received.
+    pub plis: u64,
+    /// The viewer's own estimate of its bandwidth (REMB).
+    pub estimate_bps: Option<u64>,
+}
+
+/// Read a trickle or ICE restart fragment (RFC 9725 §4.3, RFC 8840): the peer's new
+/// credentials if it is a restart. `remote` and `etag` are those in force.
+///
+/// Candidates are not kept: we are ICE-lite, and the peer's checks tell us its addresses.
+pub fn check_patch(
+    fragment: &str,
+    if_match: Option<&str>,
+    remote: (&str, &str),
+    etag: &str,
+) -> Result<Option<(String, String)>, Refusal> {
+    let parsed = Fragment::parse(fragment).map_err(|e| Refusal::Fragment(e.to_string()))?;
+    let restart = match (parsed.ufrag, parsed.pwd) {
+        (Some(ufrag), Some(pwd)) => Some((ufrag, pwd)).filter(|(u, p)| remote != (u, p)),
+        (Some(ufrag), None) if ufrag == remote.0 => None,
+        (None, None) => None,
+        _ => {
+            return Err(Refusal::Fragment(
+                "ice-ufrag and ice-pwd must come together".into(),
+            ));
+        }
+    };
+    let matches = |tag: &str| tag.trim() == etag || matches!(tag.trim(), "*" | "\"*\"");
+    match (if_match, &restart) {
+        (Some(tag), _) if !matches(tag) => Err(Refusal::PreconditionFailed {
+            current: etag.to_owned(),
+        }),
+        (None, Some(_)) => Err(Refusal::PreconditionRequired),
+        _ => Ok(restart),
+    }
 }

@@ -3,13 +3,16 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use stagecast_proto::codec::Kind;
 use stagecast_proto::sdp::fragment::Fragment;
 use str0m::change::SdpOffer;
 use str0m::ice::IceCreds;
-use str0m::net::{DatagramRecv, Protocol, Receive, Transmit};
+use str0m::net::{DatagramRecv, Protocol, Receive};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
-use super::{Addresses, Credentials, Ended, Refusal, SessionConfig};
+use super::{Addresses, Credentials, Ended, Refusal, SessionConfig, check_patch};
+use crate::outbox::{Outbox, Path};
+use crate::viewer::answer::candidates;
 
 /// `poll` turns for one wake-up; more would mean a loop inside the library.
 const MAX_TURNS: usize = 10_000;
@@ -25,7 +28,7 @@ pub struct Peer {
     restarts: u32,
     created: Instant,
     last_heard: Instant,
-    remote: Option<(SocketAddr, Protocol)>,
+    remote: Option<Path>,
     connected: bool,
     ended: Option<Ended>,
     connect_timeout: Duration,
@@ -45,8 +48,6 @@ impl std::fmt::Debug for Peer {
 /// What the driver has to do next.
 #[derive(Debug)]
 pub enum Step {
-    /// Send a datagram.
-    Transmit(Transmit),
     /// ICE and DTLS are through.
     Connected,
     /// Something for publisher or viewer.
@@ -124,7 +125,7 @@ impl Peer {
     }
 
     /// The peer's address, once it has been heard.
-    pub fn remote(&self) -> Option<(SocketAddr, Protocol)> {
+    pub fn path(&self) -> Option<Path> {
         self.remote
     }
 
@@ -138,27 +139,25 @@ impl Peer {
         self.created
     }
 
-    /// A datagram came in from `source` to our `local` address.
+    /// A datagram came in to our port `port`.
     ///
-    /// Returns whether it could be parsed; anything else is dropped silently, as
-    /// an attacker could send it too.
-    pub fn handle_datagram(
-        &mut self,
-        now: Instant,
-        protocol: Protocol,
-        source: SocketAddr,
-        local: SocketAddr,
-        bytes: &[u8],
-    ) -> bool {
+    /// Returns whether it could be parsed and belongs to this session; anything
+    /// else is dropped silently, as an attacker could send it too.
+    pub fn handle_datagram(&mut self, now: Instant, from: Path, port: u16, bytes: &[u8]) -> bool {
         let Ok(contents) = DatagramRecv::try_from(bytes) else {
             return false;
         };
-        let destination = self.candidate_for(protocol, local);
+        let proto = if from.tcp {
+            Protocol::Tcp
+        } else {
+            Protocol::Udp
+        };
+        let destination = self.candidate_for(from, port);
         let input = Input::Receive(
             now,
             Receive {
-                proto: protocol,
-                source,
+                proto,
+                source: from.remote,
                 destination,
                 contents,
             },
@@ -170,7 +169,7 @@ impl Peer {
         let taken = self.rtc.handle_input(input).is_ok();
         if taken {
             self.last_heard = now;
-            self.remote = Some((source, protocol));
+            self.remote = Some(from);
         }
         taken
     }
@@ -199,14 +198,23 @@ impl Peer {
         }
     }
 
-    /// Next thing to do; call until it waits or has ended.
-    pub fn poll(&mut self, now: Instant) -> Step {
+    /// Next thing to do; call until it waits or has ended. Datagrams go to `out`.
+    pub fn poll(&mut self, now: Instant, out: &mut Outbox) -> Step {
         for _ in 0..MAX_TURNS {
             if !self.rtc.is_alive() {
                 return Step::Ended(self.ended.clone().unwrap_or(Ended::PeerClosed));
             }
             match self.rtc.poll_output() {
-                Ok(Output::Transmit(transmit)) => return Step::Transmit(transmit),
+                Ok(Output::Transmit(transmit)) => {
+                    let local = self.remote.and_then(|path| path.local);
+                    let tcp = transmit.proto != Protocol::Udp;
+                    let path = Path {
+                        remote: transmit.destination,
+                        local,
+                        tcp,
+                    };
+                    out.push(path, &transmit.contents);
+                }
                 Ok(Output::Event(Event::Connected)) => {
                     self.connected = true;
                     return Step::Connected;
@@ -242,34 +250,11 @@ impl Peer {
         if_match: Option<&str>,
         fresh: Credentials,
     ) -> Result<Option<String>, Refusal> {
-        let parsed = Fragment::parse(fragment).map_err(|e| Refusal::Fragment(e.to_string()))?;
+        let etag = self.etag();
         let remote = self.remote_credentials();
-        let restart = match (&parsed.ufrag, &parsed.pwd) {
-            (Some(ufrag), Some(pwd)) => Some((ufrag, pwd)).filter(|c| remote != (c.0, c.1)),
-            (Some(ufrag), None) if ufrag == remote.0 => None,
-            (None, None) => None,
-            _ => {
-                return Err(Refusal::Fragment(
-                    "ice-ufrag and ice-pwd must come together".into(),
-                ));
-            }
+        let Some((ufrag, pwd)) = check_patch(fragment, if_match, remote, &etag)? else {
+            return Ok(None);
         };
-        let current = self.etag();
-        let matches = |tag: &str| tag.trim() == current || matches!(tag.trim(), "*" | "\"*\"");
-        let Some((ufrag, pwd)) = restart else {
-            return match if_match {
-                Some(tag) if !matches(tag) => Err(Refusal::PreconditionFailed { current }),
-                // We are ICE-lite: the peer's checks tell us its addresses, so its
-                // candidates need not be kept.
-                _ => Ok(None),
-            };
-        };
-        match if_match {
-            None => return Err(Refusal::PreconditionRequired),
-            Some(tag) if !matches(tag) => return Err(Refusal::PreconditionFailed { current }),
-            Some(_) => {}
-        }
-        let (ufrag, pwd) = (ufrag.clone(), pwd.clone());
         self.restart(now, &ufrag, &pwd, fresh)?;
         Ok(Some(self.fragment()))
     }
@@ -316,18 +301,24 @@ impl Peer {
     }
 
     fn fragment(&self) -> String {
-        let candidate = |address: &SocketAddr| {
-            Candidate::host(*address, "udp")
-                .ok()
-                .map(|c| c.to_sdp_string())
-        };
-        Fragment {
+        let fragment = Fragment {
             ufrag: Some(self.ufrag.clone()),
             pwd: Some(self.password.clone()),
-            candidates: self.addresses.udp.iter().filter_map(candidate).collect(),
+            candidates: candidates(&self.addresses),
             end_of_candidates: true,
-        }
-        .to_string()
+        };
+        let mids: Vec<&str> = self
+            .offer
+            .lines()
+            .filter_map(|l| l.trim_end().strip_prefix("a=mid:"))
+            .collect();
+        let audio = self.offer.lines().find_map(|l| l.strip_prefix("m="));
+        let kind = if audio.is_some_and(|m| m.starts_with("audio")) {
+            Kind::Audio
+        } else {
+            Kind::Video
+        };
+        fragment.to_sdp(kind, &mids)
     }
 
     fn remote_credentials(&self) -> (&str, &str) {
@@ -342,18 +333,23 @@ impl Peer {
         (find("a=ice-ufrag:"), find("a=ice-pwd:"))
     }
 
-    /// The candidate that stands for `local`: itself, or, behind NAT, the
+    /// The candidate that stands for our address: itself, or, behind NAT, the
     /// advertised one of its family.
-    fn candidate_for(&self, protocol: Protocol, local: SocketAddr) -> SocketAddr {
-        let list = match protocol {
-            Protocol::Udp => &self.addresses.udp,
-            _ => &self.addresses.tcp,
+    fn candidate_for(&self, from: Path, port: u16) -> SocketAddr {
+        let list = if from.tcp {
+            &self.addresses.tcp
+        } else {
+            &self.addresses.udp
         };
-        if list.contains(&local) {
+        let local = from.local.map(|ip| SocketAddr::new(ip, port));
+        if let Some(local) = local.filter(|l| list.contains(l)) {
             return local;
         }
-        let same_family = |a: &&SocketAddr| a.is_ipv4() == local.is_ipv4();
-        list.iter().find(same_family).copied().unwrap_or(local)
+        let same_family = |a: &&SocketAddr| a.is_ipv4() == from.remote.is_ipv4();
+        list.iter()
+            .find(same_family)
+            .copied()
+            .unwrap_or(from.remote)
     }
 
     fn deadline(&self) -> Instant {

@@ -8,6 +8,9 @@ use model::scenarios;
 #[test]
 fn table() {
     for scenario in scenarios::all() {
+        if std::env::var("ONLY").is_ok_and(|only| !scenario.name.contains(&only)) {
+            continue;
+        }
         let begun = std::time::Instant::now();
         let o = scenario.run(1);
         let shares: Vec<_> = o.shares().iter().map(|s| format!("{:.2}", s)).collect();

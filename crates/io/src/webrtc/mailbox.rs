@@ -13,8 +13,9 @@ use mio::{Poll, Token, Waker};
 use stagecast_core::Kind;
 use stagecast_core::id::{SessionId, SourceKey};
 use stagecast_core::packet::Packet;
-use stagecast_core::session::{Credentials, Ended, Publisher, Refusal, Viewer};
+use stagecast_core::session::{Credentials, Ended, Refusal};
 
+use super::session::Session;
 use crate::engine::Patched;
 
 /// The poll token of every thread's waker.
@@ -22,15 +23,6 @@ pub const WAKER: Token = Token(usize::MAX);
 
 /// Answer to a patch: `None` when the session is gone.
 pub type PatchReply = Option<Result<Patched, Refusal>>;
-
-/// A session of either role.
-#[derive(Debug)]
-pub enum Sessions {
-    /// Sends us media.
-    Publisher(Box<Publisher>),
-    /// Is sent media.
-    Viewer(Box<Viewer>),
-}
 
 /// A packet on its way to another thread's copy of a source.
 #[derive(Debug, Clone)]
@@ -57,7 +49,7 @@ pub enum Command {
         /// What it publishes or views.
         key: SourceKey,
         /// Its state.
-        session: Sessions,
+        session: Session,
     },
     /// End a session.
     End {

@@ -1,11 +1,12 @@
 //! WebRTC: the media port and its threads, and a client of the same protocols.
 //!
 //! Read in this order: [`mailbox`] (what a media thread is told), [`shard`] (its
-//! loop), [`feed`] (a source on a thread), [`udp`] and [`tcp`] (the wire).
+//! loop), [`session`] (whom it serves), [`feed`] (a source on a thread), [`udp`] and [`tcp`] (the wire).
 
 pub mod client;
 pub mod feed;
 pub mod mailbox;
+pub mod session;
 pub mod shard;
 pub mod tcp;
 pub mod udp;

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
+use stagecast_core::outbox::Path;
 
 /// Bytes that may wait to be written.
 const MAX_PENDING: usize = 1 << 20;
@@ -31,6 +32,7 @@ pub struct Connection {
     pub accepted: Instant,
     /// Whether it has named its session.
     pub known: bool,
+    finished: bool,
     input: Vec<u8>,
     output: VecDeque<u8>,
 }
@@ -43,6 +45,7 @@ impl Connection {
             source,
             accepted: now,
             known: false,
+            finished: false,
             input,
             output: VecDeque::new(),
         }
@@ -53,9 +56,14 @@ impl Connection {
         &mut self.stream
     }
 
-    /// Our address.
-    pub fn local(&self) -> io::Result<SocketAddr> {
-        self.stream.local_addr()
+    /// The way to the peer.
+    pub fn path(&self) -> Path {
+        let local = self.stream.local_addr().ok().map(|a| a.ip());
+        Path {
+            remote: self.source,
+            local,
+            tcp: true,
+        }
     }
 
     /// The stream and the unread input, to move to another thread.
@@ -108,7 +116,14 @@ impl Connection {
         true
     }
 
-    /// Write what the peer takes; whether the connection is still open.
+    /// Close once everything is written.
+    pub fn finish(&mut self) {
+        self.finished = true;
+        // A peer that does not read is dropped when a stranger would be.
+        self.known = false;
+    }
+
+    /// Write what the peer takes; whether the connection is to stay open.
     pub fn flush(&mut self) -> bool {
         while !self.output.is_empty() {
             let (head, _) = self.output.as_slices();
@@ -120,6 +135,6 @@ impl Connection {
                 Err(_) => return false,
             }
         }
-        true
+        !self.finished
     }
 }

@@ -11,6 +11,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
 
 use socket2::{Domain, Protocol, Socket, Type};
+use stagecast_core::outbox::{Outbox, Path, Run};
 
 /// Datagrams taken from the kernel at once.
 const RECEIVE_BATCH: usize = 64;
@@ -18,10 +19,6 @@ const RECEIVE_BATCH: usize = 64;
 const RECEIVE_SIZE: usize = 2048;
 /// Room for one packet-info control message.
 const CONTROL_SIZE: usize = 128;
-/// The kernel's limit on segments of a message.
-const MAX_SEGMENTS: usize = 64;
-/// The kernel's limit on bytes of a message, less headers.
-const MAX_RUN_BYTES: usize = 65_000;
 /// Messages given to the kernel at once.
 const SEND_BATCH: usize = 64;
 
@@ -205,12 +202,12 @@ impl Receiver {
 
     /// Datagram `i` of the last call: from where, to which of our addresses, what.
     /// One that was too long for us is empty.
-    pub fn datagram(&self, i: usize) -> (SocketAddr, Option<IpAddr>, &[u8]) {
-        let received = &self.received[i];
+    pub fn datagram(&mut self, i: usize) -> (SocketAddr, Option<IpAddr>, &mut [u8]) {
+        let received = self.received[i];
         (
             received.source,
             received.local,
-            &self.data[i][..received.len],
+            &mut self.data[i][..received.len],
         )
     }
 }
@@ -262,25 +259,6 @@ unsafe fn local_address(header: &libc::msghdr) -> Option<IpAddr> {
     }
 }
 
-/// Datagrams of one tick, copied into an arena and grouped into runs.
-#[derive(Debug, Default)]
-pub struct Sender {
-    arena: Vec<u8>,
-    runs: Vec<Run>,
-}
-
-/// Consecutive datagrams of one size to one peer; only the last may be shorter.
-#[derive(Debug, Clone, Copy)]
-struct Run {
-    destination: SocketAddr,
-    local: Option<IpAddr>,
-    start: usize,
-    len: usize,
-    segment: usize,
-    count: usize,
-    closed: bool,
-}
-
 /// What became of a flush.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
@@ -292,110 +270,112 @@ pub struct Sent {
     pub dropped: u64,
 }
 
-impl Sender {
-    /// Queue a datagram; `local` is the address it should come from.
-    pub fn push(&mut self, destination: SocketAddr, local: Option<IpAddr>, bytes: &[u8]) {
-        let start = self.arena.len();
-        self.arena.extend_from_slice(bytes);
-        if let Some(run) = self.runs.last_mut() {
-            let fits = !run.closed
-                && run.destination == destination
-                && run.local == local
-                && bytes.len() <= run.segment
-                && !bytes.is_empty()
-                && run.count < MAX_SEGMENTS
-                && run.len + bytes.len() <= MAX_RUN_BYTES;
-            if fits {
-                run.len += bytes.len();
-                run.count += 1;
-                run.closed = bytes.len() < run.segment;
-                return;
+/// Send the UDP runs of an outbox, each through the socket of its family.
+pub fn send(outbox: &Outbox, sockets: &[UdpSocket]) -> Sent {
+    let mut sent = Sent::default();
+    let mut batch: [Option<Message>; SEND_BATCH] = [None; SEND_BATCH];
+    for socket in sockets {
+        let mut count = 0;
+        for run in outbox
+            .runs()
+            .iter()
+            .filter(|r| !r.path.tcp && socket.carries(&r.path.remote))
+        {
+            batch[count] = Some(Message::of(run));
+            count += 1;
+            if count == SEND_BATCH {
+                send_batch(socket, outbox.arena(), &batch[..count], &mut sent);
+                count = 0;
             }
         }
-        let len = bytes.len();
-        let run = Run {
-            destination,
-            local,
+        send_batch(socket, outbox.arena(), &batch[..count], &mut sent);
+    }
+    sent
+}
+
+/// A run as one message to the kernel.
+#[derive(Debug, Clone, Copy)]
+struct Message {
+    path: Path,
+    start: usize,
+    len: usize,
+    segment: usize,
+    count: usize,
+}
+
+impl Message {
+    fn of(run: &Run) -> Self {
+        let (start, len) = (run.bytes.start, run.bytes.len());
+        Self {
+            path: run.path,
             start,
             len,
-            segment: len,
-            count: 1,
-            closed: false,
-        };
-        self.runs.push(run);
-    }
-
-    /// Send what is queued through the socket of each destination's family.
-    pub fn flush(&mut self, sockets: &[UdpSocket]) -> Sent {
-        let mut sent = Sent::default();
-        for socket in sockets {
-            let runs: Vec<Run> = self
-                .runs
-                .iter()
-                .filter(|r| socket.carries(&r.destination))
-                .copied()
-                .collect();
-            for batch in runs.chunks(SEND_BATCH) {
-                self.send_batch(socket, batch, &mut sent);
-            }
-        }
-        self.runs.clear();
-        self.arena.clear();
-        sent
-    }
-
-    fn send_batch(&self, socket: &UdpSocket, runs: &[Run], sent: &mut Sent) {
-        let mut next = 0;
-        while next < runs.len() {
-            match send_messages(socket, &self.arena, &runs[next..]) {
-                Ok(0) => break,
-                Ok(count) => {
-                    for run in &runs[next..next + count] {
-                        sent.datagrams += run.count as u64;
-                        sent.bytes += run.len as u64;
-                    }
-                    next += count;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => {
-                    // This message cannot go as it is (no offload on the route, no
-                    // route): try its datagrams one by one, then go on.
-                    self.send_singly(socket, &runs[next], sent);
-                    next += 1;
-                }
-            }
-        }
-        sent.dropped += runs[next..].iter().map(|r| r.count as u64).sum::<u64>();
-    }
-
-    fn send_singly(&self, socket: &UdpSocket, run: &Run, sent: &mut Sent) {
-        let end = run.start + run.len;
-        let mut start = run.start;
-        while start < end {
-            let len = run.segment.min(end - start);
-            let one = Run {
-                start,
-                len,
-                segment: len,
-                count: 1,
-                ..*run
-            };
-            match send_messages(socket, &self.arena, &[one]) {
-                Ok(1) => {
-                    sent.datagrams += 1;
-                    sent.bytes += len as u64;
-                }
-                _ => sent.dropped += 1,
-            }
-            start += len.max(1);
+            segment: run.segment,
+            count: run.count,
         }
     }
 }
 
+fn send_batch(socket: &UdpSocket, arena: &[u8], batch: &[Option<Message>], sent: &mut Sent) {
+    let mut next = 0;
+    while next < batch.len() {
+        match send_messages(socket, arena, &batch[next..]) {
+            Ok(0) => break,
+            Ok(count) => {
+                for message in batch[next..next + count].iter().flatten() {
+                    sent.datagrams += message.count as u64;
+                    sent.bytes += message.len as u64;
+                }
+                next += count;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => {
+                // This message cannot go as it is (no offload on the route, no
+                // route): try its datagrams one by one, then go on.
+                if let Some(message) = batch[next] {
+                    send_singly(socket, arena, message, sent);
+                }
+                next += 1;
+            }
+        }
+    }
+    sent.dropped += batch[next..]
+        .iter()
+        .flatten()
+        .map(|m| m.count as u64)
+        .sum::<u64>();
+}
+
+fn send_singly(socket: &UdpSocket, arena: &[u8], message: Message, sent: &mut Sent) {
+    let end = message.start + message.len;
+    let mut start = message.start;
+    while start < end {
+        let len = message.segment.min(end - start);
+        let one = Message {
+            start,
+            len,
+            segment: len,
+            count: 1,
+            ..message
+        };
+        match send_messages(socket, arena, &[Some(one)]) {
+            Ok(1) => {
+                sent.datagrams += 1;
+                sent.bytes += len as u64;
+            }
+            _ => sent.dropped += 1,
+        }
+        start += len.max(1);
+    }
+}
+
 /// One `sendmmsg`: the number of runs taken.
-fn send_messages(socket: &UdpSocket, arena: &[u8], runs: &[Run]) -> io::Result<usize> {
-    let count = runs.len().min(SEND_BATCH);
+fn send_messages(socket: &UdpSocket, arena: &[u8], batch: &[Option<Message>]) -> io::Result<usize> {
+    let count = batch.len().min(SEND_BATCH);
+    if count == 0 {
+        return Ok(0);
+    }
     let mut names = [const { MaybeUninit::<libc::sockaddr_storage>::zeroed() }; SEND_BATCH];
     let mut control = [[0u64; CONTROL_SIZE / 8]; SEND_BATCH];
     let mut vectors = [libc::iovec {
@@ -404,14 +384,14 @@ fn send_messages(socket: &UdpSocket, arena: &[u8], runs: &[Run]) -> io::Result<u
     }; SEND_BATCH];
     // SAFETY: all-zero is a valid `mmsghdr`.
     let mut messages: [libc::mmsghdr; SEND_BATCH] = unsafe { mem::zeroed() };
-    for (i, run) in runs.iter().take(count).enumerate() {
+    for (i, run) in batch.iter().take(count).flatten().enumerate() {
         let bytes = &arena[run.start..run.start + run.len];
         vectors[i] = libc::iovec {
             iov_base: bytes.as_ptr().cast_mut().cast(),
             iov_len: bytes.len(),
         };
         let header = &mut messages[i].msg_hdr;
-        header.msg_namelen = write_address(&mut names[i], run.destination);
+        header.msg_namelen = write_address(&mut names[i], run.path.remote);
         header.msg_name = names[i].as_mut_ptr().cast();
         header.msg_iov = &raw mut vectors[i];
         header.msg_iovlen = 1;
@@ -419,7 +399,7 @@ fn send_messages(socket: &UdpSocket, arena: &[u8], runs: &[Run]) -> io::Result<u
         header.msg_controllen = CONTROL_SIZE;
         let segment = (run.count > 1).then_some(run.segment as u16);
         // SAFETY: the control buffer has room for both messages.
-        let used = unsafe { write_control(header, run.local, segment) };
+        let used = unsafe { write_control(header, run.path.local, segment) };
         header.msg_controllen = used;
         if used == 0 {
             header.msg_control = ptr::null_mut();
@@ -557,6 +537,14 @@ mod tests {
         (a, b, to)
     }
 
+    fn path(remote: SocketAddr, local: Option<IpAddr>) -> Path {
+        Path {
+            remote,
+            local,
+            tcp: false,
+        }
+    }
+
     fn receive_all(socket: &UdpSocket, want: usize) -> Vec<Vec<u8>> {
         let mut receiver = Receiver::default();
         let mut out = Vec::new();
@@ -581,11 +569,11 @@ mod tests {
             .enumerate()
             .map(|(i, &n)| vec![i as u8; n])
             .collect();
-        let mut sender = Sender::default();
+        let mut outbox = Outbox::default();
         for datagram in &datagrams {
-            sender.push(to, None, datagram);
+            outbox.push(path(to, None), datagram);
         }
-        let sent = sender.flush(&[a]);
+        let sent = send(&outbox, &[a]);
         assert_eq!((sent.datagrams, sent.dropped), (10, 0));
         assert_eq!(receive_all(&b, 10), datagrams);
     }
@@ -595,19 +583,19 @@ mod tests {
         let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let a = UdpSocket::bind(any).unwrap();
         let (_, b, to) = pair();
-        let mut sender = Sender::default();
-        sender.push(to, Some(Ipv4Addr::new(127, 0, 0, 1).into()), b"hello");
-        assert_eq!(sender.flush(&[a]).datagrams, 1);
+        let mut outbox = Outbox::default();
+        outbox.push(path(to, Some(Ipv4Addr::LOCALHOST.into())), b"hello");
+        assert_eq!(send(&outbox, &[a]).datagrams, 1);
         assert_eq!(receive_all(&b, 1), [b"hello".to_vec()]);
     }
 
     #[test]
     fn oversized_datagram_is_seen_as_empty() {
         let (a, b, to) = pair();
-        let mut sender = Sender::default();
-        sender.push(to, None, &[7; RECEIVE_SIZE + 1]);
-        sender.push(to, None, b"next");
-        sender.flush(&[a]);
+        let mut outbox = Outbox::default();
+        outbox.push(path(to, None), &[7; RECEIVE_SIZE + 1]);
+        outbox.push(path(to, None), b"next");
+        send(&outbox, &[a]);
         assert_eq!(receive_all(&b, 2), [Vec::new(), b"next".to_vec()]);
     }
 }

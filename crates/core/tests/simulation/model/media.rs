@@ -41,6 +41,7 @@ struct Encoding {
     began: bool,
     /// Bytes of keyframes still to be saved on the frames after.
     debt: f64,
+    paced_until: u64,
     sent: [u64; 3],
     measured: [f64; 3],
 }
@@ -67,6 +68,7 @@ impl Publisher {
                 asked: None,
                 began: false,
                 debt: 0.0,
+                paced_until: 0,
                 sent: [0; 3],
                 measured: shares.map(|share| share * kbps),
             }
@@ -170,7 +172,9 @@ impl Publisher {
             let bytes = payload.div_ceil(count) + OVERHEAD;
             encoding.sent[usize::from(temporal)] += (count * bytes) as u64;
             for index in 0..count {
-                let wait = (index * bytes) as f64 * 8e3 / (encoding.kbps * PACING);
+                let at = encoding.paced_until.max(now);
+                let takes = bytes as f64 * 8e3 / (encoding.kbps * PACING);
+                encoding.paced_until = at + takes as u64;
                 let packet = VideoPacket {
                     layer,
                     bytes,
@@ -179,7 +183,7 @@ impl Publisher {
                     index: index as u16,
                     count: count as u16,
                 };
-                self.paced.push((now + wait as u64, packet));
+                self.paced.push((at, packet));
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use stagecast_core::bwe::{
-    Allocator, Bitrate, Config, Estimator, LayerOffer, PacketKind, Target, Wishes,
+    Allocator, Bitrate, Config, Estimator, LayerOffer, PacketKind, Target, Wanted, Wishes,
 };
 use stagecast_proto::rtcp::{Compound, Packet};
 
@@ -146,6 +146,21 @@ impl Sender {
         let decision = self
             .allocator
             .update(now, audio, &offers, Wishes::default(), &network);
+        if std::env::var("TRACE").is_ok() {
+            eprintln!(
+                "{:7.3} est {:5} q {:4} cong {:?} proven {:?} probing {} -> {:?} stop {} probe {:?} | {}",
+                us as f64 / 1e6,
+                network.estimate.as_bps() / 1000,
+                network.queue.as_millis(),
+                network.congestion,
+                network.proven.map(|p| p.1),
+                network.probing,
+                decision.target.map(|t| (t.layer, t.temporal)),
+                decision.stop,
+                decision.probe,
+                self.estimator.trace(now)
+            );
+        }
         if decision.foreign_queue {
             self.estimator.accept_queue();
         }
@@ -190,9 +205,10 @@ impl Sender {
                 }
             }
             Report::Nack(missing) => {
+                let rtt = self.estimator.rtt().map_or(0, |rtt| rtt.as_micros() as u64);
                 for seq in missing {
                     let known = self.sent.iter_mut().find(|sent| sent.seq == seq);
-                    let Some(sent) = known.filter(|sent| us > sent.sent + 30_000) else {
+                    let Some(sent) = known.filter(|sent| us > sent.sent + rtt) else {
                         continue;
                     };
                     sent.sent = us;
@@ -352,8 +368,12 @@ impl Sender {
         self.estimator.handle_timeout(now);
         let estimate = self.estimator.estimate(now);
         let video = (estimate.as_bps() / 1000).saturating_sub(AUDIO_KBPS.into());
+        self.estimator.set_allocated(estimate);
         publisher.set_rate(0, (video as f64).clamp(30.0, 12_000.0));
-        self.estimator.want_probe(Some(Bitrate::from_kbps(12_000)));
+        self.estimator.want_probe(Some(Wanted {
+            next: estimate * 1.5,
+            top: Bitrate::from_kbps(12_000),
+        }));
         let only = Target {
             layer: 0,
             temporal: 0,

@@ -176,19 +176,16 @@ impl Viewer {
 
     fn decode(&mut self, at: u64) {
         loop {
-            let next = self.next_frame;
-            let complete = |f: &Frame| f.got == f.count;
-            let found = match next {
-                Some(next) => self.frames.get(&next).filter(|f| complete(f)).map(|_| next),
-                // Waiting for a keyframe.
-                None => {
-                    let mut keys = self
-                        .frames
-                        .iter()
-                        .filter(|(_, f)| f.keyframe && complete(f));
-                    keys.next_back().map(|(&frame, _)| frame)
-                }
-            };
+            let complete = |frame: &&Frame| frame.got == frame.count;
+            let next = self
+                .next_frame
+                .filter(|next| self.frames.get(next).as_ref().is_some_and(complete));
+            // A keyframe needs nothing before it, so what is missing there is not waited for.
+            let mut keys = self
+                .frames
+                .iter()
+                .filter(|(_, f)| f.keyframe && complete(f));
+            let found = next.or_else(|| keys.next_back().map(|(&frame, _)| frame));
             let Some(frame) = found else {
                 break;
             };

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use mio::{Interest, Poll, Token};
 use stagecast_proto::stun;
-use str0m::net::Protocol;
 
 use super::{CONNECTIONS, Shard};
 use crate::webrtc::mailbox::Command;
@@ -61,7 +60,6 @@ impl Shard {
             let Some(frame) = connection.peek() else {
                 break;
             };
-            let source = connection.source;
             if !connection.known {
                 let ufrag = stun::binding_username(frame).map(|(ours, _)| ours.to_owned());
                 let here = ufrag.as_deref().and_then(|u| self.by_ufrag.get(u)).copied();
@@ -78,11 +76,11 @@ impl Shard {
                     }
                     return;
                 };
-                let local = connection.local().ok().map(|a| a.ip());
-                let Some(frame) = connection.take() else {
+                let path = connection.path();
+                let Some(mut frame) = connection.take() else {
                     break;
                 };
-                let taken = self.feed_session(session, source, local, Protocol::Tcp, &frame, now);
+                let taken = self.feed_session(session, path, &mut frame, now);
                 let Some(connection) = self.connections.get_mut(slot).filter(|_| taken) else {
                     self.unregister(slot);
                     return;
@@ -90,17 +88,17 @@ impl Shard {
                 connection.known = true;
                 continue;
             }
-            let local = connection.local().ok().map(|a| a.ip());
-            let Some(frame) = connection.take() else {
+            let path = connection.path();
+            let Some(mut frame) = connection.take() else {
                 break;
             };
-            let Some(&session) = self.by_path.get(&(source, Protocol::Tcp)) else {
+            let Some(&session) = self.by_path.get(&(path.remote, true)) else {
                 self.unregister(slot);
                 return;
             };
             self.totals.packets_in += 1;
             self.totals.bytes_in += frame.len() as u64;
-            self.feed_session(session, source, local, Protocol::Tcp, &frame, now);
+            self.feed_session(session, path, &mut frame, now);
         }
         if !open {
             self.unregister(slot);

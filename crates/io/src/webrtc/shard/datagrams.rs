@@ -9,11 +9,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
+use stagecast_core::outbox::Path;
+use stagecast_core::viewer::Handled;
 use stagecast_proto::stun;
-use str0m::net::Protocol;
 
 use super::{MAX_PATHS, RECEIVE_TURNS, Shard};
 use crate::webrtc::mailbox::Command;
+use crate::webrtc::session::Session;
 
 impl Shard {
     pub(super) fn receive(&mut self, socket: usize) {
@@ -45,15 +47,20 @@ impl Shard {
         &mut self,
         source: SocketAddr,
         local: Option<IpAddr>,
-        bytes: &[u8],
+        bytes: &mut [u8],
         from: Option<usize>,
         now: Instant,
     ) {
-        if let Some(&slot) = self.by_path.get(&(source, Protocol::Udp)) {
+        let path = Path {
+            remote: source,
+            local,
+            tcp: false,
+        };
+        if let Some(&slot) = self.by_path.get(&(source, false)) {
             let reused = stun::binding_username(bytes)
-                .is_some_and(|(ours, _)| self.sessions[slot].peer().ufrag() != ours);
+                .is_some_and(|(ours, _)| self.sessions[slot].session.ufrag() != ours);
             if !reused {
-                self.feed_session(slot, source, local, Protocol::Udp, bytes, now);
+                self.feed_session(slot, path, bytes, now);
                 return;
             }
         } else if let Some(&thread) = self.routes.get(&source)
@@ -68,7 +75,7 @@ impl Shard {
             return;
         };
         if let Some(&slot) = self.by_ufrag.get(ours) {
-            let taken = self.feed_session(slot, source, local, Protocol::Udp, bytes, now);
+            let taken = self.feed_session(slot, path, bytes, now);
             if let Some(from) = from.filter(|_| taken) {
                 let command = Command::Route {
                     source,
@@ -110,44 +117,60 @@ impl Shard {
     pub(super) fn feed_session(
         &mut self,
         slot: usize,
-        source: SocketAddr,
-        local: Option<IpAddr>,
-        protocol: Protocol,
-        bytes: &[u8],
+        from: Path,
+        bytes: &mut [u8],
         now: Instant,
     ) -> bool {
-        let port = match protocol {
-            Protocol::Udp => self.udp.first().and_then(|s| s.local_addr().ok()),
-            _ => self.listeners.first().and_then(|l| l.local_addr().ok()),
-        }
-        .map_or_else(|| source.port(), |a| a.port());
-        let local_ip = local.unwrap_or_else(|| IpAddr::from([0, 0, 0, 0]));
-        let address = SocketAddr::new(local_ip, port);
+        let (session, outbox) = (&mut self.sessions[slot].session, &mut self.outbox);
+        let port = self.port;
         let result = catch_unwind(AssertUnwindSafe(|| {
-            let entry = &mut self.sessions[slot];
-            let peer = entry.peer_mut();
-            peer.handle_datagram(now, protocol, source, address, bytes)
+            session.handle_datagram(now, from, port, bytes, outbox)
         }));
-        let Ok(taken) = result else {
+        let Ok(handled) = result else {
             self.after_panic(slot, now);
             return false;
         };
-        if !taken {
+        if !handled.taken {
             self.totals.datagrams_dropped += 1;
             return false;
         }
-        let entry = &mut self.sessions[slot];
-        entry.local = local;
-        let path = (source, protocol);
-        if !entry.paths.contains(&path) {
-            if entry.paths.len() >= MAX_PATHS {
-                let oldest = entry.paths.remove(0);
-                self.by_path.remove(&oldest);
-            }
-            entry.paths.push(path);
-            self.by_path.insert(path, slot);
+        self.remember_path(slot, (from.remote, from.tcp));
+        if handled.connected {
+            self.on_connected(slot, now);
         }
+        self.answer_feedback(slot, handled, now);
         self.drive(slot, now);
         true
+    }
+
+    fn remember_path(&mut self, slot: usize, path: (SocketAddr, bool)) {
+        let entry = &mut self.sessions[slot];
+        if entry.paths.contains(&path) {
+            return;
+        }
+        if entry.paths.len() >= MAX_PATHS {
+            let oldest = entry.paths.remove(0);
+            self.by_path.remove(&oldest);
+        }
+        entry.paths.push(path);
+        self.by_path.insert(path, slot);
+    }
+
+    /// Send again what was lost, and ask for a keyframe if the picture is gone.
+    fn answer_feedback(&mut self, slot: usize, handled: Handled, now: Instant) {
+        let Some(entry) = self.sessions.get_mut(slot) else {
+            return;
+        };
+        let feed = entry.feed;
+        let source = &self.feeds[feed].source;
+        if handled.lost
+            && let Session::Viewer(viewer) = &mut entry.session
+        {
+            viewer.resend(source, now, &mut self.outbox);
+        }
+        if handled.keyframe {
+            let wants = entry.session.on_keyframe_request(source, now);
+            self.grant(feed, slot, &wants, now);
+        }
     }
 }

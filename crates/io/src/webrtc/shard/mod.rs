@@ -16,7 +16,7 @@ mod sources;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,17 +27,17 @@ use mio::{Events, Interest, Token};
 use slab::Slab;
 use stagecast_core::figures::ThreadFigures;
 use stagecast_core::id::{SessionId, SourceKey};
-use stagecast_core::session::peer::Peer;
+use stagecast_core::outbox::Outbox;
 use stagecast_core::session::{Credentials, Ended};
-use str0m::net::Protocol;
 
 pub use bind::{Sockets, bind};
 pub use report::ShardReport;
 
 use super::feed::Feed;
-use super::mailbox::{Command, Inbox, PatchReply, Sessions};
+use super::mailbox::{Command, Inbox, PatchReply};
+use super::session::Session;
 use super::tcp::{self, Connection};
-use super::udp::{Receiver, Sender, UdpSocket};
+use super::udp::{self, Receiver, UdpSocket};
 use crate::engine::{Patched, Shared};
 
 /// Media threads; the two hexadecimal digits of a user fragment name one.
@@ -81,37 +81,12 @@ pub fn run(index: usize, shared: Arc<Shared>, inbox: Inbox, sockets: Sockets) {
 struct Entry {
     id: SessionId,
     feed: usize,
-    session: Sessions,
-    /// Addresses the peer has been heard from.
-    paths: Vec<(SocketAddr, Protocol)>,
-    /// Our address that the peer talks to.
-    local: Option<IpAddr>,
+    session: Session,
+    /// Ways the peer has been heard on: address, and whether over TCP.
+    paths: Vec<(SocketAddr, bool)>,
     wake: Option<Instant>,
     reader_wake: Option<Instant>,
     reported_bytes: u64,
-}
-
-impl Entry {
-    fn peer(&self) -> &Peer {
-        match &self.session {
-            Sessions::Publisher(p) => &p.peer,
-            Sessions::Viewer(v) => &v.peer,
-        }
-    }
-
-    fn peer_mut(&mut self) -> &mut Peer {
-        match &mut self.session {
-            Sessions::Publisher(p) => &mut p.peer,
-            Sessions::Viewer(v) => &mut v.peer,
-        }
-    }
-
-    fn kind(&self) -> &'static str {
-        match &self.session {
-            Sessions::Publisher(_) => "publisher",
-            Sessions::Viewer(_) => "viewer",
-        }
-    }
 }
 
 struct Shard {
@@ -121,11 +96,12 @@ struct Shard {
     udp: Vec<UdpSocket>,
     listeners: Vec<TcpListener>,
     receiver: Receiver,
-    sender: Sender,
+    outbox: Outbox,
+    port: u16,
     sessions: Slab<Entry>,
     by_id: HashMap<SessionId, usize>,
     by_ufrag: HashMap<String, usize>,
-    by_path: HashMap<(SocketAddr, Protocol), usize>,
+    by_path: HashMap<(SocketAddr, bool), usize>,
     /// Peers of other threads whose datagrams the kernel gives to this one.
     routes: HashMap<SocketAddr, usize>,
     feeds: Slab<Feed>,
@@ -152,6 +128,9 @@ impl Shard {
             let registry = inbox.poll.registry();
             registry.register(listener, Token(LISTENER + i), Interest::READABLE)?;
         }
+        let address = udp.first().map(UdpSocket::local_addr);
+        let address = address.or_else(|| listeners.first().map(TcpListener::local_addr));
+        let port = address.transpose()?.map_or(0, |a| a.port());
         let now = Instant::now();
         Ok(Self {
             index,
@@ -160,7 +139,8 @@ impl Shard {
             udp,
             listeners,
             receiver: Receiver::default(),
-            sender: Sender::default(),
+            outbox: Outbox::default(),
+            port,
             sessions: Slab::new(),
             by_id: HashMap::new(),
             by_ufrag: HashMap::new(),
@@ -240,7 +220,8 @@ impl Shard {
                     local,
                     bytes,
                 } => {
-                    self.on_datagram(source, local, &bytes, Some(from), now);
+                    let mut bytes = bytes;
+                    self.on_datagram(source, local, &mut bytes, Some(from), now);
                 }
                 Command::Route { source, thread } => {
                     match thread.filter(|_| self.routes.len() < MAX_ROUTES) {
@@ -290,20 +271,19 @@ impl Shard {
         }
     }
 
-    fn add(&mut self, id: SessionId, key: SourceKey, session: Sessions, now: Instant) {
+    fn add(&mut self, id: SessionId, key: SourceKey, session: Session, now: Instant) {
         let feed = self.feed_of(key);
         let entry = Entry {
             id,
             feed,
             session,
             paths: Vec::new(),
-            local: None,
             wake: None,
             reader_wake: None,
             reported_bytes: 0,
         };
-        let ufrag = entry.peer().ufrag().to_owned();
-        let is_viewer = matches!(entry.session, Sessions::Viewer(_));
+        let ufrag = entry.session.ufrag().to_owned();
+        let is_viewer = entry.session.is_viewer();
         let slot = self.sessions.insert(entry);
         self.by_id.insert(id, slot);
         self.by_ufrag.insert(ufrag, slot);
@@ -327,10 +307,10 @@ impl Shard {
     ) -> PatchReply {
         let slot = *self.by_id.get(&session)?;
         let entry = &mut self.sessions[slot];
-        let before = entry.peer().ufrag().to_owned();
-        let result = entry.peer_mut().patch(now, fragment, if_match, fresh);
-        let after = entry.peer().ufrag().to_owned();
-        let etag = entry.peer().etag();
+        let before = entry.session.ufrag().to_owned();
+        let result = entry.session.patch(now, fragment, if_match, fresh);
+        let after = entry.session.ufrag().to_owned();
+        let etag = entry.session.etag();
         if before != after {
             self.by_ufrag.remove(&before);
             self.by_ufrag.insert(after, slot);
@@ -369,7 +349,10 @@ impl Shard {
             };
             if entry.wake.is_some_and(|wake| wake <= now) {
                 entry.wake = None;
-                entry.peer_mut().handle_timeout(now);
+                let connected = entry.session.handle_timeout(now, &mut self.outbox);
+                if connected {
+                    self.on_connected(slot, now);
+                }
             }
             self.drive(slot, now);
         }
@@ -416,15 +399,28 @@ impl Shard {
     }
 
     fn flush(&mut self) {
-        let sent = self.sender.flush(&self.udp);
+        let sent = udp::send(&self.outbox, &self.udp);
         self.totals.packets_out += sent.datagrams;
         self.totals.bytes_out += sent.bytes;
         self.totals.datagrams_dropped += sent.dropped;
-        let open: Vec<usize> = self.connections.iter().map(|(i, _)| i).collect();
-        for connection in open {
-            if !self.connections[connection].flush() {
-                self.unregister(connection);
+        for run in self.outbox.runs().iter().filter(|r| r.path.tcp) {
+            let connection = self.by_connection.get(&run.path.remote).copied();
+            let frame = &self.outbox.arena()[run.bytes.clone()];
+            if connection.is_some_and(|c| self.connections[c].push(frame)) {
+                self.totals.packets_out += 1;
+                self.totals.bytes_out += frame.len() as u64;
+            } else {
+                self.totals.datagrams_dropped += 1;
             }
+        }
+        self.outbox.clear();
+        let failed: Vec<usize> = self
+            .connections
+            .iter_mut()
+            .filter_map(|(i, c)| (!c.flush()).then_some(i))
+            .collect();
+        for connection in failed {
+            self.unregister(connection);
         }
     }
 }

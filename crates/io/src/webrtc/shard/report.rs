@@ -3,12 +3,10 @@
 use std::time::Instant;
 
 use stagecast_core::figures::{SessionFigures, SourceFigures, ThreadFigures, TrackFigures};
-use stagecast_core::id::SourceKey;
-use str0m::net::Protocol;
 
 use super::{Entry, Shard};
 use crate::engine::lock;
-use crate::webrtc::mailbox::Sessions;
+use crate::webrtc::session::Session;
 
 /// Figures of one thread.
 #[derive(Debug, Default)]
@@ -31,7 +29,7 @@ impl Shard {
         for (_, feed) in &mut self.feeds {
             let Some(slot) = feed.publisher else { continue };
             let Some(Entry {
-                session: Sessions::Publisher(publisher),
+                session: Session::Publisher(publisher),
                 id,
                 ..
             }) = self.sessions.get(slot)
@@ -77,65 +75,11 @@ impl Shard {
         }
         for (_, entry) in &mut self.sessions {
             let key = &self.feeds[entry.feed].source.key;
-            report.sessions.push(session_figures(entry, key, now));
+            let mut figures = entry.session.figures(entry.id, key, now);
+            figures.bitrate_bps = figures.bytes.saturating_sub(entry.reported_bytes) * 8;
+            entry.reported_bytes = figures.bytes;
+            report.sessions.push(figures);
         }
         *lock(&self.shared.reports[self.index]) = report;
-    }
-}
-
-fn session_figures(entry: &mut Entry, key: &SourceKey, now: Instant) -> SessionFigures {
-    let peer = entry.peer();
-    let remote = peer.remote();
-    let mut figures = SessionFigures {
-        session: entry.id.to_string(),
-        kind: entry.kind(),
-        stream: key.stream.to_string(),
-        source: key.source.as_deref().map(str::to_owned),
-        connected: peer.is_connected(),
-        remote: remote.map(|(address, _)| address.to_string()),
-        protocol: protocol_name(remote.map(|r| r.1)),
-        seconds: (now - peer.created()).as_secs_f64(),
-        rtt_ms: None,
-        loss: None,
-        jitter_ms: None,
-        bitrate_bps: 0,
-        packets: 0,
-        bytes: 0,
-        packets_lost: 0,
-        nacks: 0,
-        plis: 0,
-        estimate_bps: None,
-    };
-    match &entry.session {
-        Sessions::Publisher(publisher) => {
-            let (packets, bytes, lost, rtt) = publisher.totals();
-            (figures.packets, figures.bytes, figures.packets_lost) = (packets, bytes, lost);
-            figures.rtt_ms = rtt;
-            let (jitter, nacks, plis) = publisher.feedback();
-            (figures.jitter_ms, figures.nacks, figures.plis) = (jitter, nacks, plis);
-            let expected = packets + lost;
-            figures.loss = (expected > 0).then(|| lost as f32 / expected as f32);
-        }
-        Sessions::Viewer(viewer) => {
-            let counters = viewer.counters();
-            (figures.packets, figures.bytes) = (counters.packets, counters.bytes);
-            let feedback = viewer.feedback();
-            figures.rtt_ms = feedback.rtt_ms;
-            figures.loss = feedback.loss;
-            figures.jitter_ms = feedback.jitter_ms;
-            figures.packets_lost = feedback.packets_lost;
-            figures.nacks = feedback.nacks;
-            figures.plis = feedback.plis;
-        }
-    }
-    figures.bitrate_bps = figures.bytes.saturating_sub(entry.reported_bytes) * 8;
-    entry.reported_bytes = figures.bytes;
-    figures
-}
-
-pub(super) fn protocol_name(protocol: Option<Protocol>) -> &'static str {
-    match protocol {
-        Some(Protocol::Udp) | None => "udp",
-        Some(_) => "tcp",
     }
 }

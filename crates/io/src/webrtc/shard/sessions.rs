@@ -6,13 +6,12 @@ use std::time::Instant;
 
 use stagecast_core::session::peer::Step;
 use stagecast_core::session::{Ended, PublisherEvent};
-use str0m::net::{Protocol, Transmit};
 
-use super::report::protocol_name;
 use super::{Entry, Shard};
 use crate::engine::lock;
 use crate::events::{Event, SessionRef};
-use crate::webrtc::mailbox::{Command, Sessions};
+use crate::webrtc::mailbox::Command;
+use crate::webrtc::session::{Session, protocol_name};
 
 impl Shard {
     /// Let a session do what it has to; a panic ends it.
@@ -22,21 +21,24 @@ impl Shard {
         }
     }
 
-    pub(super) fn drive_inner(&mut self, slot: usize, now: Instant) {
+    fn drive_inner(&mut self, slot: usize, now: Instant) {
         loop {
             let Some(entry) = self.sessions.get_mut(slot) else {
                 return;
             };
-            match entry.peer_mut().poll(now) {
-                Step::Transmit(transmit) => self.transmit(slot, &transmit),
-                Step::Connected => {
-                    let reference = self.reference(slot);
-                    self.shared.events.push(Event::SessionConnected(reference));
-                    let feed = self.sessions[slot].feed;
-                    if matches!(self.sessions[slot].session, Sessions::Viewer(_)) {
-                        self.deliver(feed, slot, now);
-                    }
+            if let Session::Viewer(viewer) = &entry.session {
+                let (ended, wake) = (viewer.ended().cloned(), viewer.wake());
+                match ended {
+                    Some(ended) => self.remove(slot, &ended, now),
+                    None => self.schedule(slot, wake),
                 }
+                return;
+            }
+            let Some(peer) = entry.session.peer_mut() else {
+                return;
+            };
+            match peer.poll(now, &mut self.outbox) {
+                Step::Connected => self.on_connected(slot, now),
                 Step::Media(event) => self.on_media(slot, *event, now),
                 Step::Wait(at) => {
                     self.schedule(slot, at);
@@ -50,11 +52,20 @@ impl Shard {
         }
     }
 
-    pub(super) fn on_media(&mut self, slot: usize, event: str0m::Event, now: Instant) {
+    pub(super) fn on_connected(&mut self, slot: usize, now: Instant) {
+        let reference = self.reference(slot);
+        self.shared.events.push(Event::SessionConnected(reference));
+        let entry = &self.sessions[slot];
+        if entry.session.is_viewer() {
+            self.deliver(entry.feed, slot, now);
+        }
+    }
+
+    fn on_media(&mut self, slot: usize, event: str0m::Event, now: Instant) {
         let entry = &mut self.sessions[slot];
         let feed = entry.feed;
         match &mut entry.session {
-            Sessions::Publisher(publisher) => {
+            Session::Publisher(publisher) => {
                 let PublisherEvent::Packet {
                     track,
                     rid,
@@ -67,7 +78,7 @@ impl Shard {
                     self.take_over(feed, slot, now);
                 }
                 let Some(Entry {
-                    session: Sessions::Publisher(publisher),
+                    session: Session::Publisher(publisher),
                     ..
                 }) = self.sessions.get(slot)
                 else {
@@ -77,7 +88,8 @@ impl Shard {
                     self.announce(feed);
                 }
             }
-            Sessions::Viewer(viewer) => {
+            Session::Viewer(_) => {}
+            Session::RtcViewer(viewer) => {
                 if viewer.handle_event(event) {
                     let wants = viewer.on_keyframe_request(&self.feeds[feed].source, now);
                     self.grant(feed, slot, &wants, now);
@@ -86,25 +98,8 @@ impl Shard {
         }
     }
 
-    pub(super) fn transmit(&mut self, slot: usize, transmit: &Transmit) {
-        if transmit.proto == Protocol::Udp {
-            let local = self.sessions[slot].local;
-            self.sender
-                .push(transmit.destination, local, &transmit.contents);
-            return;
-        }
-        let connection = self.by_connection.get(&transmit.destination).copied();
-        let queued = connection.is_some_and(|c| self.connections[c].push(&transmit.contents));
-        if queued {
-            self.totals.packets_out += 1;
-            self.totals.bytes_out += transmit.contents.len() as u64;
-        } else {
-            self.totals.datagrams_dropped += 1;
-        }
-    }
-
     pub(super) fn close(&mut self, slot: usize, ended: Ended, now: Instant) {
-        self.sessions[slot].peer_mut().close(ended);
+        self.sessions[slot].session.close(ended, &mut self.outbox);
         self.drive(slot, now);
     }
 
@@ -119,19 +114,18 @@ impl Shard {
         let reference = self.reference(slot);
         let entry = self.sessions.remove(slot);
         self.by_id.remove(&entry.id);
-        self.by_ufrag.remove(entry.peer().ufrag());
+        self.by_ufrag.remove(entry.session.ufrag());
         for path in &entry.paths {
             self.by_path.remove(path);
-            if path.1 == Protocol::Udp && self.shared.mailboxes.len() > 1 {
+            if !path.1 {
                 self.forget_route(path.0);
-            } else if let Some(connection) = self.by_connection.remove(&path.0) {
-                // Goodbye may still be on its way out.
-                self.connections[connection].flush();
-                self.unregister(connection);
+            } else if let Some(&connection) = self.by_connection.get(&path.0) {
+                // It closes once the goodbye is out.
+                self.connections[connection].finish();
             }
         }
         lock(&self.shared.placed).remove(&entry.id);
-        let seconds = (now - entry.peer().created()).as_secs_f64();
+        let seconds = (now - entry.session.created()).as_secs_f64();
         self.shared.events.push(Event::SessionEnded {
             session: reference,
             reason: ended.reason().to_owned(),
@@ -171,14 +165,14 @@ impl Shard {
     pub(super) fn reference(&self, slot: usize) -> SessionRef {
         let entry = &self.sessions[slot];
         let key = &self.feeds[entry.feed].source.key;
-        let remote = entry.peer().remote();
+        let path = entry.session.path();
         SessionRef {
             session: entry.id.to_string(),
-            kind: entry.kind(),
+            kind: entry.session.kind(),
             stream: key.stream.to_string(),
             source: key.source.as_deref().map(str::to_owned),
-            remote: remote.map(|(address, _)| address.to_string()),
-            protocol: protocol_name(remote.map(|r| r.1)),
+            remote: path.map(|p| p.remote.to_string()),
+            protocol: protocol_name(path),
         }
     }
 }

@@ -14,7 +14,8 @@ use super::{Entry, Shard};
 use crate::engine::{LiveSource, lock};
 use crate::events::{Event, TrackRef};
 use crate::webrtc::feed::Feed;
-use crate::webrtc::mailbox::{Command, Sessions};
+use crate::webrtc::mailbox::Command;
+use crate::webrtc::session::Session;
 
 impl Shard {
     pub(super) fn feed_of(&mut self, key: SourceKey) -> usize {
@@ -153,15 +154,11 @@ impl Shard {
 
     pub(super) fn deliver(&mut self, feed: usize, slot: usize, now: Instant) {
         let source = &self.feeds[feed].source;
-        let Some(Entry {
-            session: Sessions::Viewer(viewer),
-            ..
-        }) = self.sessions.get_mut(slot)
-        else {
+        let Some(entry) = self.sessions.get_mut(slot) else {
             return;
         };
-        let result = catch_unwind(AssertUnwindSafe(|| viewer.deliver(source, now)));
-        match result {
+        let (session, outbox) = (&mut entry.session, &mut self.outbox);
+        match catch_unwind(AssertUnwindSafe(|| session.deliver(source, now, outbox))) {
             Ok(wants) => self.grant(feed, slot, &wants, now),
             Err(_) => self.after_panic(slot, now),
         }
@@ -231,7 +228,7 @@ impl Shard {
             return;
         };
         let Some(Entry {
-            session: Sessions::Publisher(publisher),
+            session: Session::Publisher(publisher),
             ..
         }) = self.sessions.get_mut(slot)
         else {

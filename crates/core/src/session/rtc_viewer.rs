@@ -1,12 +1,14 @@
-//! A peer that we send media to.
+//! A viewer on the WebRTC library: for peers that insist on being the DTLS
+//! server, and the yardstick that the lean path is tested against.
 //!
 //! It owns the reader of its source and is, for that reader, the transport: a
 //! packet's format is mapped to the viewer's payload type, and the connection
 //! seals, sends and retransmits it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use stagecast_proto::codec::{Codec, Kind};
+use stagecast_proto::codec::Kind;
 use str0m::Event;
 use str0m::media::{Mid, Pt};
 use str0m::rtp::{AbsCaptureTime, ExtensionValues, RtpWrite, SeqNo};
@@ -15,12 +17,13 @@ use str0m::stats::{MediaEgressStats, PeerStats};
 use super::offer::{self, Role};
 use super::peer::Peer;
 use super::publisher::format_of;
-use super::{Addresses, Credentials, Refusal, SessionConfig};
-use crate::hub::{EgressTransport, Outgoing, Reader, ReaderPolicy, Source, Wants};
+use super::{Counters, Feedback, Refusal, SessionConfig, ViewerSetup};
+use crate::hub::{EgressTransport, Outgoing, Reader, Source, Wants};
 use crate::packet::Format;
+use crate::viewer::fit;
 
-/// A viewer's session.
-pub struct Viewer {
+/// A viewer's session on the library.
+pub struct RtcViewer {
     /// Its connection.
     pub peer: Peer,
     reader: Reader,
@@ -42,58 +45,33 @@ struct Line {
     stats: Option<MediaEgressStats>,
 }
 
-/// What went to the viewer, without retransmissions.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Counters {
-    /// Media packets.
-    pub packets: u64,
-    /// Payload bytes.
-    pub bytes: u64,
-    /// Packets in a format that the viewer did not offer.
-    pub undecodable: u64,
-}
-
-/// What the viewer reported.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Feedback {
-    /// Round trip time.
-    pub rtt_ms: Option<f32>,
-    /// Fraction lost, 0 to 1.
-    pub loss: Option<f32>,
-    /// Jitter of the video, else the audio.
-    pub jitter_ms: Option<f32>,
-    /// Packets lost in total.
-    pub packets_lost: u64,
-    /// NACKs received.
-    pub nacks: u64,
-    /// Keyframe requests received.
-    pub plis: u64,
-}
-
-impl std::fmt::Debug for Viewer {
+impl std::fmt::Debug for RtcViewer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Viewer")
+        f.debug_struct("RtcViewer")
             .field("peer", &self.peer)
             .field("lines", &self.lines)
             .finish_non_exhaustive()
     }
 }
 
-impl Viewer {
-    /// Answer a viewer's offer for a stream that has these formats.
-    #[allow(clippy::too_many_arguments)] // Each is another side's: process, caller, peer, stream.
+impl RtcViewer {
+    /// Answer a viewer's offer.
     pub fn answer(
         config: &SessionConfig,
-        credentials: Credentials,
-        addresses: Addresses,
+        setup: ViewerSetup<'_>,
         offer_sdp: &str,
-        stream: &[Format],
-        policy: ReaderPolicy,
-        first_seq: u16,
-        now: Instant,
     ) -> Result<(Self, String), Refusal> {
+        let ViewerSetup {
+            credentials,
+            addresses,
+            formats,
+            policy,
+            random,
+            now,
+        } = setup;
         let offer = offer::parse(offer_sdp, Role::Viewer)?;
-        offer::check_viewer(&offer, stream)?;
+        offer::check_viewer(&offer, formats)?;
+        let first_seq = u16::from_be_bytes([random[0], random[1]]);
         let stream_id = credentials.ufrag.clone();
         let (mut peer, answer) =
             Peer::answer(config, credentials, addresses, offer_sdp, now, |config| {
@@ -236,19 +214,28 @@ impl EgressTransport for RtcTransport<'_> {
                 clock_offset: Some(0),
             });
         }
+        let payload: Arc<[u8]> = match out.patch {
+            None => Arc::clone(&out.packet.payload),
+            Some(patch) => {
+                let mut copy = out.packet.payload.to_vec();
+                patch.apply(&mut copy);
+                copy.into()
+            }
+        };
+        let bytes = payload.len() as u64;
         let rtp = RtpWrite::new(
             pt,
             SeqNo::from(out.seq),
             out.timestamp,
             out.capture.min(now),
-            out.payload.clone(),
+            payload,
         )
         .marker(out.packet.marker)
         .ext_vals(extensions)
         .nackable(out.kind == Kind::Video);
         if let Some(tx) = self.peer.rtc.direct_api().stream_tx_by_mid(line.mid, None) {
             self.counters.packets += 1;
-            self.counters.bytes += out.payload.len() as u64;
+            self.counters.bytes += bytes;
             tx.write_rtp(rtp);
         }
     }
@@ -271,27 +258,6 @@ impl Line {
     }
 }
 
-/// How well a payload type fits a stream's format; `None` if it does not.
-fn fit(offered: Format, stream: Format) -> Option<u32> {
-    if offered.codec != stream.codec {
-        return None;
-    }
-    Some(match stream.codec {
-        Codec::H264 => {
-            // Every decoder of a profile takes lower levels in practice; the profile
-            // decides, then the packetization mode, which matters to few decoders.
-            let profile = |f: Format| f.profile_level_id >> 16;
-            let constrained = |f: Format| (f.profile_level_id >> 14) & 1;
-            let mut score = 1;
-            score += 8 * u32::from(profile(offered) == profile(stream));
-            score += 4 * u32::from(offered.packetization_mode == stream.packetization_mode);
-            score += 2 * u32::from(constrained(offered) == constrained(stream));
-            score
-        }
-        _ => 1 + u32::from(offered.profile == stream.profile),
-    })
-}
-
 fn payloads_of(peer: &Peer, mid: Mid) -> Vec<(Pt, Format)> {
     let Some(media) = peer.rtc.media(mid).filter(|m| !m.disabled()) else {
         return Vec::new();
@@ -303,38 +269,4 @@ fn payloads_of(peer: &Peer, mid: Mid) -> Vec<(Pt, Format)> {
         .filter_map(|pt| params.iter().find(|p| p.pt() == *pt))
         .filter_map(|p| Some((p.pt(), format_of(p)?)))
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn h264(profile_level_id: u32, packetization_mode: u8) -> Format {
-        Format {
-            profile_level_id,
-            packetization_mode,
-            ..Format::plain(Codec::H264)
-        }
-    }
-
-    #[test]
-    fn stream_is_sent_as_the_payload_type_of_its_profile() {
-        let offered = [
-            h264(0x0042_001f, 1),
-            h264(0x0042_e01f, 1),
-            h264(0x0064_001f, 1),
-        ];
-        let best = |stream| offered.iter().max_by_key(|o| fit(**o, stream)).copied();
-        assert_eq!(best(h264(0x0042_c029, 1)), Some(offered[1]));
-        assert_eq!(best(h264(0x0064_0028, 1)), Some(offered[2]));
-        assert_eq!(best(h264(0x0042_0028, 1)), Some(offered[0]));
-    }
-
-    #[test]
-    fn other_codec_does_not_fit() {
-        assert_eq!(
-            fit(Format::plain(Codec::Vp8), Format::plain(Codec::Vp9)),
-            None
-        );
-    }
 }

@@ -1,0 +1,364 @@
+//! The last steps of a packet: header of this viewer, copy into the arena, seal
+//! in place. One pass, no allocation; this is where a forwarding server spends
+//! its time.
+
+use std::time::Instant;
+
+use stagecast_proto::codec::{Codec, Kind};
+use stagecast_proto::ntp::Ntp;
+use stagecast_proto::rtcp::SenderInfo;
+use stagecast_proto::rtp::HeaderWriter;
+use stagecast_proto::rtp::ext::{AbsCaptureTime, AudioLevel, TransportSequence};
+
+use super::answer::{AcceptedPayload, ExtensionIds, Line};
+use super::clock::WallClock;
+use super::history::{History, Sent};
+use crate::hub::{EgressTransport, Outgoing, Source};
+use crate::outbox::{Outbox, Path};
+use crate::packet::{Format, Packet};
+use crate::srtp::Sealer;
+
+/// Largest header that is written: fixed part and all extensions.
+const HEADER_ROOM: usize = 64;
+/// Retransmissions may use at most this share of what was sent, as a divisor …
+const RTX_SHARE: u64 = 2;
+/// … and save up to so many bytes of it.
+const RTX_SAVINGS: u64 = 256 << 10;
+
+/// One RTP stream to a viewer.
+#[derive(Debug)]
+pub struct Stream {
+    line: Line,
+    last: Option<(Format, Option<AcceptedPayload>)>,
+    history: History,
+    rtx_seq: u64,
+    rtx_budget: u64,
+    packets: u64,
+    octets: u64,
+    /// Newest timestamp and when it was captured, for sender reports.
+    newest: Option<(u32, Instant)>,
+    undecodable: u64,
+}
+
+impl Stream {
+    /// A stream that has sent nothing; `rtx_seq` is the caller's randomness.
+    pub fn new(line: Line, rtx_seq: u16) -> Self {
+        Self {
+            line,
+            last: None,
+            history: History::default(),
+            rtx_seq: u64::from(rtx_seq & 0x7fff),
+            rtx_budget: 64 << 10,
+            packets: 0,
+            octets: 0,
+            newest: None,
+            undecodable: 0,
+        }
+    }
+
+    /// Audio or video.
+    pub fn kind(&self) -> Kind {
+        self.line.kind
+    }
+
+    /// SSRC of the media.
+    pub fn ssrc(&self) -> u32 {
+        self.line.ssrc
+    }
+
+    /// Media packets and payload bytes sent, and packets the viewer cannot decode.
+    pub fn totals(&self) -> (u64, u64, u64) {
+        (self.packets, self.octets, self.undecodable)
+    }
+
+    /// What a sender report says at `now` (RFC 3550 §6.4.1); `None` before any media.
+    pub fn sender_info(&self, now: Instant, clock: WallClock) -> Option<SenderInfo> {
+        let (timestamp, captured) = self.newest?;
+        let rate = u128::from(if self.line.kind == Kind::Audio {
+            48_000u32
+        } else {
+            90_000
+        });
+        let passed = now.saturating_duration_since(captured).as_nanos();
+        Some(SenderInfo {
+            ntp: Ntp::from_unix_micros(clock.unix_micros(now)),
+            rtp_timestamp: timestamp.wrapping_add((passed * rate / 1_000_000_000) as u32),
+            packet_count: self.packets as u32,
+            octet_count: self.octets as u32,
+        })
+    }
+
+    fn payload(&mut self, format: Format) -> Option<AcceptedPayload> {
+        if let Some((_, accepted)) = self.last.filter(|(f, _)| *f == format) {
+            return accepted;
+        }
+        let best = self
+            .line
+            .payloads
+            .iter()
+            .filter_map(|p| Some((fit(p.format, format)?, *p)))
+            .max_by_key(|(score, _)| *score)
+            .map(|(_, p)| p);
+        self.last = Some((format, best));
+        best
+    }
+}
+
+/// How well a payload type fits a stream's format; `None` if it does not.
+pub fn fit(offered: Format, stream: Format) -> Option<u32> {
+    if offered.codec != stream.codec {
+        return None;
+    }
+    Some(match stream.codec {
+        Codec::H264 => {
+            // Every decoder of a profile takes lower levels in practice; the profile
+            // decides, then the packetization mode, which matters to few decoders.
+            let profile = |f: Format| f.profile_level_id >> 16;
+            let constrained = |f: Format| (f.profile_level_id >> 14) & 1;
+            let mut score = 1;
+            score += 8 * u32::from(profile(offered) == profile(stream));
+            score += 4 * u32::from(offered.packetization_mode == stream.packetization_mode);
+            score += 2 * u32::from(constrained(offered) == constrained(stream));
+            score
+        }
+        _ => 1 + u32::from(offered.profile == stream.profile),
+    })
+}
+
+/// The reader's transport: seals packets of one viewer into the outbox.
+pub struct Egress<'a> {
+    /// The viewer's streams.
+    pub streams: &'a mut [Stream],
+    /// Its keys.
+    pub sealer: &'a Sealer,
+    /// Next transport-wide sequence number.
+    pub transport_seq: &'a mut u64,
+    /// The way to it.
+    pub path: Path,
+    /// For capture times.
+    pub clock: WallClock,
+    /// Where datagrams go.
+    pub out: &'a mut Outbox,
+}
+
+impl std::fmt::Debug for Egress<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Egress")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl EgressTransport for Egress<'_> {
+    fn send(&mut self, now: Instant, out: &Outgoing<'_>) {
+        let Some(stream) = self.streams.iter_mut().find(|s| s.kind() == out.kind) else {
+            return;
+        };
+        let Some(accepted) = stream.payload(out.packet.format) else {
+            stream.undecodable += 1;
+            return;
+        };
+        let transport_seq = *self.transport_seq;
+        let extensions = Extensions::of(stream.line.extensions, transport_seq, out, self.clock);
+        let mut list = [(0u8, &[][..]); 3];
+        let header = HeaderWriter {
+            marker: out.packet.marker,
+            payload_type: accepted.pt,
+            sequence: out.seq as u16,
+            timestamp: out.timestamp,
+            ssrc: stream.line.ssrc,
+            csrcs: &[],
+            extensions: extensions.list(&mut list),
+        };
+        let payload = &out.packet.payload;
+        let room = HEADER_ROOM + payload.len() + self.sealer.profile().rtp_overhead();
+        let sealer = self.sealer;
+        let sent = self.out.push_with(self.path, room, |buffer| {
+            let header_len = header.write(buffer).ok()?;
+            let end = header_len + payload.len();
+            buffer[header_len..end].copy_from_slice(payload);
+            if let Some(patch) = out.patch {
+                patch.apply(&mut buffer[header_len..end]);
+            }
+            let sealed_end = end + sealer.profile().rtp_overhead();
+            Some(sealer.seal_rtp(&mut buffer[..sealed_end], header_len, header.ssrc, out.seq))
+        });
+        if !sent {
+            return;
+        }
+        if stream.line.extensions.transport_cc.is_some() {
+            *self.transport_seq += 1;
+        }
+        stream.packets += 1;
+        stream.octets += payload.len() as u64;
+        stream.newest = Some((out.timestamp, out.capture));
+        let saved = stream.rtx_budget + payload.len() as u64 / RTX_SHARE;
+        stream.rtx_budget = saved.min(RTX_SAVINGS);
+        if let Some(rtx_pt) = accepted.rtx_pt {
+            let numbers = (out.seq, out.timestamp, out.packet.marker);
+            stream
+                .history
+                .push(Sent::new(numbers, rtx_pt, out.origin, out.patch, now));
+        }
+    }
+}
+
+impl Egress<'_> {
+    /// Send a lost packet again, as RFC 4588 has it; whether it could be.
+    pub fn resend(
+        &mut self,
+        media_ssrc: u32,
+        lost: u16,
+        rtt: std::time::Duration,
+        source: &Source,
+        now: Instant,
+    ) -> bool {
+        let Some(stream) = self.streams.iter_mut().find(|s| s.ssrc() == media_ssrc) else {
+            return false;
+        };
+        let Some(sent) = stream.history.take_lost(lost, rtt, now) else {
+            return false;
+        };
+        let Some(packet) = sent.origin.find(source) else {
+            return false;
+        };
+        if stream.rtx_budget < packet.payload.len() as u64 {
+            return false;
+        }
+        stream.rtx_budget -= packet.payload.len() as u64;
+        self.write_rtx(media_ssrc, sent, packet)
+    }
+
+    fn write_rtx(&mut self, media_ssrc: u32, sent: Sent, packet: &Packet) -> bool {
+        let Some(stream) = self.streams.iter_mut().find(|s| s.ssrc() == media_ssrc) else {
+            return false;
+        };
+        let number = TransportSequence(*self.transport_seq as u16).to_bytes();
+        let id = stream.line.extensions.transport_cc;
+        let list = [(id.unwrap_or(1), &number[..])];
+        let index = stream.rtx_seq;
+        let header = HeaderWriter {
+            marker: sent.marker,
+            payload_type: sent.rtx_pt,
+            sequence: index as u16,
+            timestamp: sent.timestamp,
+            ssrc: stream.line.rtx_ssrc,
+            csrcs: &[],
+            extensions: if id.is_some() { &list } else { &[] },
+        };
+        let payload = &packet.payload;
+        let overhead = self.sealer.profile().rtp_overhead();
+        let room = HEADER_ROOM + 2 + payload.len() + overhead;
+        let sealer = self.sealer;
+        let written = self.out.push_with(self.path, room, |buffer| {
+            let header_len = header.write(buffer).ok()?;
+            let start = header_len + 2;
+            let end = start + payload.len();
+            buffer[header_len..start].copy_from_slice(&(sent.seq as u16).to_be_bytes());
+            buffer[start..end].copy_from_slice(payload);
+            if let Some(patch) = sent.patch {
+                patch.apply(&mut buffer[start..end]);
+            }
+            Some(sealer.seal_rtp(
+                &mut buffer[..end + overhead],
+                header_len,
+                header.ssrc,
+                index,
+            ))
+        });
+        if written {
+            stream.rtx_seq += 1;
+            *self.transport_seq += u64::from(id.is_some());
+        }
+        written
+    }
+}
+
+/// Values of the header extensions of one packet.
+struct Extensions {
+    ids: ExtensionIds,
+    transport: [u8; 2],
+    level: Option<[u8; 1]>,
+    capture: Option<([u8; 16], usize)>,
+}
+
+impl Extensions {
+    fn of(ids: ExtensionIds, transport: u64, out: &Outgoing<'_>, clock: WallClock) -> Self {
+        // On the last packet of a frame, which is the shorter one anyway, so that the
+        // others stay equal in size and share a message to the kernel.
+        let stamps = out.kind == Kind::Audio || out.packet.marker;
+        let capture = (stamps && ids.capture_time.is_some()).then(|| {
+            let capture = Ntp::from_unix_micros(clock.unix_micros(out.capture));
+            AbsCaptureTime {
+                capture,
+                clock_offset: Some(0),
+            }
+            .to_bytes()
+        });
+        let level = out.packet.audio_level.map(|(level, voice)| {
+            AudioLevel {
+                voice,
+                below_overload: level.unsigned_abs(),
+            }
+            .to_bytes()
+        });
+        let transport = TransportSequence(transport as u16).to_bytes();
+        Self {
+            ids,
+            transport,
+            level,
+            capture,
+        }
+    }
+
+    fn list<'a>(&'a self, list: &'a mut [(u8, &'a [u8]); 3]) -> &'a [(u8, &'a [u8])] {
+        let mut count = 0;
+        let mut put = |id: Option<u8>, value: Option<&'a [u8]>| {
+            if let (Some(id), Some(value)) = (id, value) {
+                list[count] = (id, value);
+                count += 1;
+            }
+        };
+        put(self.ids.transport_cc, Some(&self.transport));
+        put(self.ids.audio_level, self.level.as_ref().map(|l| &l[..]));
+        put(
+            self.ids.capture_time,
+            self.capture.as_ref().map(|(bytes, len)| &bytes[..*len]),
+        );
+        &list[..count]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn h264(profile_level_id: u32, packetization_mode: u8) -> Format {
+        Format {
+            profile_level_id,
+            packetization_mode,
+            ..Format::plain(Codec::H264)
+        }
+    }
+
+    #[test]
+    fn stream_is_sent_as_the_payload_type_of_its_profile() {
+        let offered = [
+            h264(0x0042_001f, 1),
+            h264(0x0042_e01f, 1),
+            h264(0x0064_001f, 1),
+        ];
+        let best = |stream| offered.iter().max_by_key(|o| fit(**o, stream)).copied();
+        assert_eq!(best(h264(0x0042_c029, 1)), Some(offered[1]));
+        assert_eq!(best(h264(0x0064_0028, 1)), Some(offered[2]));
+        assert_eq!(best(h264(0x0042_0028, 1)), Some(offered[0]));
+    }
+
+    #[test]
+    fn other_codec_does_not_fit() {
+        assert_eq!(
+            fit(Format::plain(Codec::Vp8), Format::plain(Codec::Vp9)),
+            None
+        );
+    }
+}

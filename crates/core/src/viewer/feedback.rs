@@ -1,0 +1,98 @@
+//! What a viewer reports: RTCP in, as actions and figures.
+
+use std::time::{Duration, Instant};
+
+use stagecast_proto::ntp::{Ntp, round_trip_micros};
+use stagecast_proto::rtcp::{Compound, Packet, ReportBlock};
+
+use super::clock::WallClock;
+use crate::session::Feedback;
+
+/// Retransmissions asked for in one datagram; more is an attack or hopeless.
+const MAX_LOST: usize = 256;
+
+/// Figures of the viewer's side and what it asks for.
+#[derive(Debug, Default)]
+pub struct FeedbackState {
+    figures: Feedback,
+    rtt: Option<Duration>,
+    reports: [Option<ReportBlock>; 2],
+    /// Packets to send again: media SSRC and sequence number.
+    pub lost: Vec<(u32, u16)>,
+    /// It needs a keyframe.
+    pub keyframe: bool,
+    /// It left.
+    pub bye: bool,
+}
+
+impl FeedbackState {
+    /// Take a plain compound packet; `ssrcs` are those of video and audio.
+    pub fn handle(&mut self, compound: &[u8], ssrcs: &[u32], now: Instant, clock: WallClock) {
+        for packet in Compound::new(compound).flatten() {
+            match packet {
+                Packet::ReceiverReport(report) => {
+                    for block in report.reports() {
+                        self.on_report(block, ssrcs, now, clock);
+                    }
+                }
+                Packet::SenderReport(report) => {
+                    for block in report.reports() {
+                        self.on_report(block, ssrcs, now, clock);
+                    }
+                }
+                Packet::Nack(nack) => {
+                    self.figures.nacks += 1;
+                    let room = MAX_LOST.saturating_sub(self.lost.len());
+                    let media = nack.media_ssrc;
+                    self.lost
+                        .extend(nack.lost().take(room).map(|seq| (media, seq)));
+                }
+                Packet::Pli(_) | Packet::Fir(_) => {
+                    self.figures.plis += 1;
+                    self.keyframe = true;
+                }
+                Packet::Remb(remb) => self.figures.estimate_bps = Some(remb.bitrate),
+                Packet::Bye(_) => self.bye = true,
+                _ => {}
+            }
+        }
+    }
+
+    /// Round trip time; what a viewer on the same continent has, until it is known.
+    pub fn rtt(&self) -> Duration {
+        self.rtt.unwrap_or(Duration::from_millis(50))
+    }
+
+    /// The figures.
+    pub fn figures(&self) -> Feedback {
+        let mut figures = self.figures;
+        figures.rtt_ms = self.rtt.map(|r| r.as_secs_f32() * 1e3);
+        let blocks = || self.reports.iter().flatten();
+        figures.packets_lost = blocks()
+            .map(|b| u64::from(b.cumulative_lost.max(0) as u32))
+            .sum();
+        figures.loss = blocks()
+            .map(|b| f32::from(b.fraction_lost) / 256.0)
+            .reduce(f32::max);
+        let jitter =
+            |index: usize, rate: f32| self.reports[index].as_ref().map(|b| b.jitter as f32 / rate);
+        figures.jitter_ms = jitter(0, 90.0).or(jitter(1, 48.0));
+        figures
+    }
+
+    fn on_report(&mut self, block: ReportBlock, ssrcs: &[u32], now: Instant, clock: WallClock) {
+        let Some(index) = ssrcs
+            .iter()
+            .position(|&s| s == block.ssrc)
+            .filter(|&i| i < 2)
+        else {
+            return;
+        };
+        if block.lsr != 0 {
+            let middle = Ntp::from_unix_micros(clock.unix_micros(now)).middle();
+            let rtt = round_trip_micros(middle, block.lsr, block.dlsr);
+            self.rtt = rtt.map(Duration::from_micros).or(self.rtt);
+        }
+        self.reports[index] = Some(block);
+    }
+}

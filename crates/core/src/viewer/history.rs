@@ -1,0 +1,177 @@
+//! What was sent, so that it can be sent again: for each packet where the hub
+//! has it and how this viewer saw it. The payload itself is never kept here.
+
+use std::time::{Duration, Instant};
+
+use crate::hub::{Origin, Patch};
+
+/// Packets remembered at first; enough for 2 Mbit/s.
+const INITIAL: usize = 256;
+/// Packets remembered at most.
+const MAX: usize = 2048;
+/// Time that should be covered.
+const COVER: Duration = Duration::from_secs(1);
+/// A packet is sent again at most so often.
+const MAX_RESENDS: u8 = 3;
+
+/// A sent packet.
+#[derive(Debug, Clone, Copy)]
+pub struct Sent {
+    /// Extended sequence number of the viewer's stream.
+    pub seq: u64,
+    /// RTP timestamp of the viewer's stream.
+    pub timestamp: u32,
+    /// RTP marker.
+    pub marker: bool,
+    /// Payload type of its retransmission.
+    pub rtx_pt: u8,
+    /// Where the payload is.
+    pub origin: Origin,
+    /// What was changed in it.
+    pub patch: Option<Patch>,
+    /// When it was sent.
+    pub at: Instant,
+    resends: u8,
+    resent_at: Instant,
+}
+
+impl Sent {
+    /// A packet sent now.
+    pub fn new(
+        (seq, timestamp, marker): (u64, u32, bool),
+        rtx_pt: u8,
+        origin: Origin,
+        patch: Option<Patch>,
+        at: Instant,
+    ) -> Self {
+        Self {
+            seq,
+            timestamp,
+            marker,
+            rtx_pt,
+            origin,
+            patch,
+            at,
+            resends: 0,
+            resent_at: at,
+        }
+    }
+}
+
+/// The latest packets of one stream, by sequence number.
+#[derive(Debug, Default)]
+pub struct History {
+    slots: Vec<Option<Sent>>,
+    newest: u64,
+}
+
+impl History {
+    /// Remember a packet.
+    pub fn push(&mut self, sent: Sent) {
+        if self.slots.is_empty() {
+            self.slots.resize(INITIAL, None);
+        }
+        let slot = sent.seq as usize % self.slots.len();
+        let young = |old: &Sent| old.seq != sent.seq && sent.at - old.at < COVER;
+        if self.slots.len() < MAX && self.slots[slot].as_ref().is_some_and(young) {
+            self.grow();
+        }
+        self.newest = self.newest.max(sent.seq);
+        let slot = sent.seq as usize % self.slots.len();
+        self.slots[slot] = Some(sent);
+    }
+
+    /// The packet with this 16-bit number, if it may be sent again now.
+    ///
+    /// A request that repeats before an answer can have arrived is ignored.
+    pub fn take_lost(&mut self, lost: u16, rtt: Duration, now: Instant) -> Option<Sent> {
+        let behind = (self.newest as u16).wrapping_sub(lost);
+        let seq = self.newest.checked_sub(u64::from(behind))?;
+        let slot = seq as usize % self.slots.len().max(1);
+        let sent = self
+            .slots
+            .get_mut(slot)?
+            .as_mut()
+            .filter(|s| s.seq == seq)?;
+        let patience = rtt.clamp(Duration::from_millis(10), Duration::from_millis(100));
+        let answered = sent.resends > 0 && now < sent.resent_at + patience;
+        if answered || sent.resends >= MAX_RESENDS {
+            return None;
+        }
+        sent.resends += 1;
+        sent.resent_at = now;
+        Some(*sent)
+    }
+
+    fn grow(&mut self) {
+        let wider = vec![None; self.slots.len() * 2];
+        let old = std::mem::replace(&mut self.slots, wider);
+        for sent in old.into_iter().flatten() {
+            let slot = sent.seq as usize % self.slots.len();
+            self.slots[slot] = Some(sent);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    fn sent(seq: u64, at: Instant) -> Sent {
+        Sent::new((seq, 0, false), 97, Origin::nowhere(), None, at)
+    }
+
+    #[test]
+    fn lost_packet_is_found_across_the_wrap_of_its_number() {
+        let now = Instant::now();
+        let mut history = History::default();
+        for seq in 65_500..65_600 {
+            history.push(sent(seq, now));
+        }
+        assert_eq!(
+            history.take_lost(65_530, MS(20), now).map(|s| s.seq),
+            Some(65_530)
+        );
+        assert_eq!(
+            history.take_lost(5, MS(20), now).map(|s| s.seq),
+            Some(65_541)
+        );
+        assert!(
+            history.take_lost(1000, MS(20), now).is_none(),
+            "not sent yet"
+        );
+    }
+
+    #[test]
+    fn packet_is_sent_again_at_most_three_times_and_not_before_an_answer_can_arrive() {
+        let t0 = Instant::now();
+        let mut history = History::default();
+        history.push(sent(7, t0));
+        assert!(history.take_lost(7, MS(50), t0).is_some());
+        assert!(history.take_lost(7, MS(50), t0 + MS(40)).is_none());
+        assert!(history.take_lost(7, MS(50), t0 + MS(60)).is_some());
+        assert!(history.take_lost(7, MS(50), t0 + MS(120)).is_some());
+        assert!(history.take_lost(7, MS(50), t0 + MS(999)).is_none());
+    }
+
+    #[test]
+    fn memory_grows_to_cover_a_second_and_no_further() {
+        let t0 = Instant::now();
+        let mut history = History::default();
+        for seq in 0..5000u64 {
+            history.push(sent(seq, t0 + MS(seq)));
+        }
+        assert_eq!(history.slots.len(), 1024);
+        assert!(
+            history
+                .take_lost((5000 - 900) as u16, MS(10), t0 + MS(5000))
+                .is_some()
+        );
+        for seq in 5000..50_000u64 {
+            history.push(sent(seq, t0 + MS(5000)));
+        }
+        assert_eq!(history.slots.len(), MAX);
+    }
+}
