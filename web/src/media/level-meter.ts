@@ -5,11 +5,18 @@
 
 let shared: AudioContext | null = null;
 
-/** The page's audio context, awake as soon as the browser allows. */
+/** The page's audio context. A browser that holds it back lets it go at the first click or key. */
 export function audioContext(): AudioContext {
-  shared ??= new AudioContext({ latencyHint: 'interactive' });
-  if (shared.state === 'suspended') void shared.resume().catch(() => undefined);
+  if (!shared) {
+    shared = new AudioContext({ latencyHint: 'interactive' });
+    for (const gesture of ['pointerdown', 'keydown']) addEventListener(gesture, wake, { capture: true });
+  }
+  wake();
   return shared;
+}
+
+function wake(): void {
+  if (shared?.state === 'suspended') void shared.resume().catch(() => undefined);
 }
 
 /** Below this a microphone that is switched on hears nothing at all, dBFS. */
