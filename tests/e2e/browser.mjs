@@ -65,6 +65,18 @@ function page(name) {
   return found;
 }
 
+/** Keeps every peer connection of a page where tests can ask it for its figures. */
+function keepConnections() {
+  const Native = window.RTCPeerConnection;
+  window.connections = [];
+  window.RTCPeerConnection = class RTCPeerConnection extends Native {
+    constructor(...given) {
+      super(...given);
+      window.connections.push(this);
+    }
+  };
+}
+
 /** The page, or the frame in it whose address contains `frame`. */
 function target({ name, frame }) {
   if (!frame) return page(name);
@@ -97,6 +109,7 @@ const operations = {
     opened.on('console', (message) => {
       if (message.type() === 'error') problems.push(`console: ${message.text()} ${message.location()?.url ?? ''}`);
     });
+    await opened.evaluateOnNewDocument(keepConnections);
     opened.on('dialog', (dialog) => dialog.accept());
     await opened.setViewport({ width, height });
     opened.setDefaultTimeout(15_000);

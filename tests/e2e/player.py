@@ -32,12 +32,12 @@ PIXELS = f"""() => {{
     return Array.from(context.getImageData(0, 0, 32, 18).data);
 }}"""
 
-LOUDNESS = f"""async () => {{
+# Chromium decodes no sound that is muted, so it is listened to on the stream itself.
+LISTEN = f"""async () => {{
     {FIND}
     if (!video?.srcObject?.getAudioTracks().length) return 0;
     if (!window.meter) {{
         const context = new AudioContext();
-        await context.resume();
         window.meter = context.createAnalyser();
         context.createMediaStreamSource(video.srcObject).connect(window.meter);
     }}
@@ -45,6 +45,17 @@ LOUDNESS = f"""async () => {{
     window.meter.getFloatTimeDomainData(samples);
     return Math.max(...samples.map(Math.abs));
 }}"""
+
+# Firefox starts no audio context on a machine without a sound device, but decodes what is muted.
+MEASURE = """async () => {
+    let energy = 0;
+    for (const connection of window.connections) {
+        for (const entry of (await connection.getStats()).values()) {
+            if (entry.type === 'inbound-rtp' && entry.kind === 'audio') energy += entry.totalAudioEnergy ?? 0;
+        }
+    }
+    return energy;
+}"""
 
 
 async def plays(page: Page, *, frames: int = 20, deadline: float = 20) -> None:
@@ -66,8 +77,9 @@ async def plays(page: Page, *, frames: int = 20, deadline: float = 20) -> None:
 
 async def sounds(page: Page) -> None:
     """Wait until there is sound in what the page plays."""
+    loudness = LISTEN if page.engine == "chromium" else MEASURE
     await page.until(
-        f"async () => (await ({LOUDNESS})()) > 0.01", what=f"there is sound in {page.engine}"
+        f"async () => (await ({loudness})()) > 0.001", what=f"there is sound in {page.engine}"
     )
 
 
