@@ -6,7 +6,6 @@ The screenshots are in `tests/.artifacts/pages`.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -29,8 +28,8 @@ PAGES = {
     "token-publishing": ("/live-broadcast/{token}/publishing", by("whip-url")),
     "token-playback": ("/live-broadcast/{token}/playback", by("whep-url")),
     "token-streams": ("/live-broadcast/{token}/streams", by("stream-add")),
-    "token-security": ("/live-broadcast/{token}/security", by("security-save")),
-    "token-api": ("/live-broadcast/{token}/api", by("token-id")),
+    "token-security": ("/live-broadcast/{token}/security", by("security-secure")),
+    "token-api": ("/live-broadcast/{token}/api", by("stream-id")),
     "subscribe-tokens": ("/subscribe-tokens", "main h1"),
     "monitoring": ("/monitoring", by("stream-stage")),
     "monitoring-stream": ("/monitoring/stream?name=stage", "main h1"),
@@ -55,6 +54,7 @@ class Tour:
     async def look(self, name: str) -> None:
         """Take the four pictures, and ask axe about each."""
         page = self.page
+        wrong: list[str] = []
         for theme in THEMES:
             await page.theme(theme)
             for width, height in WIDTHS.items():
@@ -63,9 +63,12 @@ class Tour:
                     "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
                 )
                 await page.screenshot(ARTIFACTS / "pages" / f"{name}-{width}-{theme}.png")
-                violations = await page.axe()
-                assert violations == [], f"{name} at {width} px, {theme}"
-                assert scrolls <= 0, f"{name} at {width} px scrolls sideways by {scrolls} px"
+                where = f"{width} px {theme}"
+                if scrolls > 0:
+                    wrong.append(f"{where}: scrolls sideways by {scrolls} px")
+                for found in await page.axe():
+                    wrong += [f"{where}: {found['id']} {element}" for element in found["elements"]]
+        assert not wrong, "\n".join(wrong)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -112,11 +115,3 @@ async def test_add_token_dialog(tour: Tour) -> None:
     await tour.page.click(by("add-token"))
     await tour.page.wait(by("token-label"))
     await tour.look("add-token")
-
-
-def test_every_page_was_pictured() -> None:
-    taken = {path.name for path in Path(ARTIFACTS / "pages").glob("*.png")}
-    for name in PAGES:
-        for theme in THEMES:
-            for width in WIDTHS:
-                assert f"{name}-{width}-{theme}.png" in taken
