@@ -5,17 +5,21 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use stagecast_core::Codec;
+use stagecast_core::hub::ReaderPolicy;
+use stagecast_core::outbox::{Outbox, Path};
 use stagecast_core::packet::Format;
 use stagecast_core::session::peer::Step;
 use stagecast_core::session::{
-    Addresses, Credentials, PublishOptions, Publisher, SessionConfig, Viewer,
+    Addresses, Credentials, PublishOptions, Publisher, Refusal, SessionConfig, offer,
 };
-use stagecast_core::{Codec, hub::ReaderPolicy};
-use str0m::net::Protocol;
+use stagecast_core::viewer::Viewer;
 
 const OFFER: &str = include_str!("../corpus/sdp/chromium.sdp");
 /// Turns a session may take to settle after one input.
 const TURNS: usize = 10_000;
+/// Bytes a session may send for one datagram of a stranger.
+const MAX_REPLY: usize = 20_000;
 
 /// The first byte's lowest bit chooses publisher (0) or viewer (1). With the next bit the rest is an
 /// offer; else it is datagrams, each after its length in two bytes.
@@ -34,22 +38,32 @@ pub fn session(data: &[u8]) {
         OFFER.to_owned()
     };
     let mut session = open(viewer, &offer).expect("a browser's offer is good");
+    let mut out = Outbox::default();
     let mut now = base();
-    let mut rest = rest;
-    while let Some((len, after)) = rest.split_first_chunk::<2>() {
+    let mut rest = rest.to_vec();
+    let mut rest = &mut rest[..];
+    while let Some((len, after)) = rest.split_first_chunk_mut::<2>() {
         let len = usize::from(u16::from_be_bytes(*len)).min(after.len());
-        let (datagram, after) = after.split_at(len);
+        let (datagram, after) = after.split_at_mut(len);
         rest = after;
         now += Duration::from_millis(10);
-        session.take(now, datagram);
-        if session.settle(now) {
+        session.take(now, datagram, &mut out);
+        if session.settle(now, &mut out) {
             return;
         }
+        assert!(
+            out.arena().len() < MAX_REPLY,
+            "an answer to a stranger is small"
+        );
+        out.clear();
     }
     // Nobody connected: some time later it is over.
     now += Duration::from_secs(60);
-    session.tick(now);
-    assert!(session.settle(now), "a session nobody connects to ends");
+    session.tick(now, &mut out);
+    assert!(
+        session.settle(now, &mut out),
+        "a session nobody connects to ends"
+    );
 }
 
 enum Session {
@@ -58,48 +72,58 @@ enum Session {
 }
 
 impl Session {
-    fn take(&mut self, now: Instant, datagram: &[u8]) {
-        let peer = match self {
-            Self::Publisher(publisher) => &mut publisher.peer,
-            Self::Viewer(viewer) => &mut viewer.peer,
+    fn take(&mut self, now: Instant, datagram: &mut [u8], out: &mut Outbox) {
+        let from = Path {
+            remote: address(40_000),
+            local: Some(address(8189).ip()),
+            tcp: false,
         };
-        peer.handle_datagram(now, Protocol::Udp, address(40_000), address(8189), datagram);
-    }
-
-    fn tick(&mut self, now: Instant) {
         match self {
-            Self::Publisher(publisher) => publisher.peer.handle_timeout(now),
-            Self::Viewer(viewer) => viewer.peer.handle_timeout(now),
+            Self::Publisher(publisher) => {
+                publisher.peer.handle_datagram(now, from, 8189, datagram);
+            }
+            Self::Viewer(viewer) => {
+                viewer.handle_datagram(now, from, datagram, out);
+            }
         }
     }
 
-    /// Polls until the session waits; true when it has ended.
-    fn settle(&mut self, now: Instant) -> bool {
+    fn tick(&mut self, now: Instant, out: &mut Outbox) {
+        match self {
+            Self::Publisher(publisher) => publisher.peer.handle_timeout(now),
+            Self::Viewer(viewer) => {
+                viewer.handle_timeout(now, out);
+            }
+        }
+    }
+
+    /// Drives it until it waits; true when it has ended.
+    fn settle(&mut self, now: Instant, out: &mut Outbox) -> bool {
         for _ in 0..TURNS {
-            let step = match self {
-                Self::Publisher(publisher) => publisher.peer.poll(now),
-                Self::Viewer(viewer) => viewer.peer.poll(now),
-            };
-            match (step, &mut *self) {
-                (Step::Wait(at), _) => {
-                    assert!(at > now, "a session that waits does not spin");
-                    return false;
+            match self {
+                Self::Publisher(publisher) => match publisher.peer.poll(now, out) {
+                    Step::Wait(at) => {
+                        assert!(at > now, "a session that waits does not spin");
+                        return false;
+                    }
+                    Step::Ended(_) => return true,
+                    Step::Media(event) => {
+                        publisher.handle_event(*event, now);
+                    }
+                    Step::Connected => {}
+                },
+                Self::Viewer(viewer) if viewer.ended().is_some() => return true,
+                Self::Viewer(viewer) if viewer.wake() > now => return false,
+                Self::Viewer(viewer) => {
+                    viewer.handle_timeout(now, out);
                 }
-                (Step::Ended(_), _) => return true,
-                (Step::Media(event), Self::Publisher(publisher)) => {
-                    publisher.handle_event(*event, now);
-                }
-                (Step::Media(event), Self::Viewer(viewer)) => {
-                    viewer.handle_event(*event);
-                }
-                (Step::Transmit(_) | Step::Connected, _) => {}
             }
         }
         panic!("the session does not settle");
     }
 }
 
-fn open(viewer: bool, offer: &str) -> Option<Session> {
+fn open(viewer: bool, text: &str) -> Option<Session> {
     static CONFIG: OnceLock<SessionConfig> = OnceLock::new();
     let config = CONFIG.get_or_init(|| {
         let timeout = Duration::from_secs(15);
@@ -116,16 +140,18 @@ fn open(viewer: bool, offer: &str) -> Option<Session> {
     if viewer {
         let stream = [Format::plain(Codec::Opus), Format::plain(Codec::Vp8)];
         let policy = ReaderPolicy::default();
-        let made = Viewer::answer(
-            config,
-            credentials,
-            addresses,
-            offer,
-            &stream,
-            policy,
-            1,
-            base(),
-        );
+        let made = offer::parse(text, offer::Role::Viewer).and_then(|offer| {
+            Viewer::answer(
+                config,
+                credentials,
+                addresses,
+                offer,
+                &stream,
+                policy,
+                [7; 24],
+                base(),
+            )
+        });
         return accepted(made).map(|v| Session::Viewer(Box::new(v)));
     }
     let options = PublishOptions {
@@ -133,11 +159,11 @@ fn open(viewer: bool, offer: &str) -> Option<Session> {
         audio: true,
         video: true,
     };
-    let made = Publisher::answer(config, credentials, addresses, offer, options, base());
+    let made = Publisher::answer(config, credentials, addresses, text, options, base());
     accepted(made).map(|p| Session::Publisher(Box::new(p)))
 }
 
-fn accepted<T>(made: Result<(T, String), stagecast_core::session::Refusal>) -> Option<T> {
+fn accepted<T>(made: Result<(T, String), Refusal>) -> Option<T> {
     match made {
         Ok((session, answer)) => {
             assert!(answer.starts_with("v=0\r\n") && answer.contains("a=ice-lite"));
