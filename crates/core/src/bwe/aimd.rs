@@ -11,6 +11,8 @@ use super::overuse::Usage;
 use super::units::Bitrate;
 
 const BACKOFF: f64 = 0.85;
+/// Of what is sent: nothing of it stays in a queue.
+const ALL: f64 = 0.9;
 /// Of the rate of a queue that drains: what may be sent all the time.
 const SUSTAINED: f64 = 0.95;
 const GROWTH_A_SECOND: f64 = 1.08;
@@ -74,9 +76,13 @@ pub(super) struct Evidence {
     pub acknowledged: Option<Bitrate>,
     /// The rate at which a queue drains that stands now: sooner known than the mean.
     pub bottleneck: Option<Bitrate>,
+    /// What was sent lately.
+    pub sent: Bitrate,
     /// What the media in use takes in the long run, bursts evened out.
     pub used: Bitrate,
     pub rtt: Duration,
+    /// No queue stands.
+    pub queue_free: bool,
     /// The sender sends much less than the estimate.
     pub application_limited: bool,
 }
@@ -137,6 +143,10 @@ impl Aimd {
             self.ceiling = None;
         }
         let limit = acknowledged * MAX_OVER_ACKNOWLEDGED + SLACK;
+        if evidence.queue_free {
+            // What arrives without a queue goes through, whatever was thought before.
+            self.estimate = self.estimate.max(acknowledged);
+        }
         if evidence.application_limited || self.estimate >= limit {
             return;
         }
@@ -165,6 +175,10 @@ impl Aimd {
             .changed
             .is_some_and(|at| now.saturating_duration_since(at) < interval);
         let lowered = match evidence.bottleneck.or(evidence.acknowledged) {
+            // All that is sent arrives: the queue is another's, or was made before.
+            Some(arriving) if evidence.application_limited && arriving >= evidence.sent * ALL => {
+                return false;
+            }
             Some(arriving) if early && arriving >= self.estimate * 0.5 => return false,
             Some(arriving) => {
                 let lowered = self.below(arriving);
@@ -210,8 +224,10 @@ mod tests {
             usage,
             acknowledged: Some(Bitrate::from_kbps(acknowledged_kbps)),
             bottleneck: None,
+            sent: Bitrate::from_kbps(acknowledged_kbps),
             used: Bitrate::from_kbps(acknowledged_kbps),
             rtt: RTT,
+            queue_free: true,
             application_limited: false,
         }
     }
@@ -232,6 +248,20 @@ mod tests {
         run(&mut aimd, now, 1, &evidence(Usage::Normal, 1000));
         let kbps = aimd.estimate().as_bps() / 1000;
         assert!((1060..1085).contains(&kbps), "{kbps}");
+    }
+
+    #[test]
+    fn what_arrives_without_a_queue_is_not_doubted() {
+        let now = Instant::now();
+        let mut aimd = Aimd::new(Bitrate::from_kbps(500));
+        let queue = Evidence {
+            queue_free: false,
+            ..evidence(Usage::Normal, 900)
+        };
+        run(&mut aimd, now, 1, &queue);
+        assert!(aimd.estimate() < Bitrate::from_kbps(600));
+        run(&mut aimd, now, 1, &evidence(Usage::Normal, 900));
+        assert!(aimd.estimate() >= Bitrate::from_kbps(900));
     }
 
     #[test]
@@ -276,6 +306,26 @@ mod tests {
         };
         aimd.update(now, &burst);
         assert_eq!(aimd.estimate(), Bitrate::from_kbps(1900));
+    }
+
+    #[test]
+    fn queue_of_others_does_not_lower_what_is_not_used() {
+        let now = Instant::now();
+        let mut aimd = Aimd::new(Bitrate::from_kbps(1000));
+        let paused = Evidence {
+            application_limited: true,
+            ..evidence(Usage::Over, 50)
+        };
+        assert!(!aimd.update(now, &paused));
+        let shrunk = Evidence {
+            sent: Bitrate::from_kbps(500),
+            ..Evidence {
+                application_limited: true,
+                ..evidence(Usage::Over, 300)
+            }
+        };
+        assert!(aimd.update(now + RTT, &shrunk));
+        assert_eq!(aimd.estimate(), Bitrate::from_kbps(255));
     }
 
     #[test]

@@ -20,6 +20,8 @@ const MAX_RUNGS: usize = MAX_LAYERS * 2 + MAX_TEMPORAL;
 
 /// What must be free above a layer's rate to go up to it: keyframes and its own variation.
 const HEADROOM: f64 = 1.1;
+/// And when a probe has shown the rate, which is already put a little lower than it was.
+const PROVEN_HEADROOM: f64 = 1.05;
 /// A probe's result falls a little short of its rate.
 const PROBE_MARGIN: f64 = 1.08;
 /// Head-room without a probe must last this long.
@@ -37,10 +39,16 @@ const MAX_BLOCK: Duration = Duration::from_secs(160);
 const FORGIVEN: Duration = Duration::from_secs(30);
 /// While the keyframe of a lower layer is awaited, the present one may exceed the budget this much.
 const TOLERATED: f64 = 1.3;
+/// A rate this little above the budget may fit.
+const CLOSE: f64 = 1.2;
+/// With a queue of this length nothing is waited out.
+const LONG_QUEUE: Duration = Duration::from_millis(80);
 /// A queue to be drained before anything else, and when it is.
 const DRAIN_ABOVE: Duration = Duration::from_millis(150);
 const DRAINED_BELOW: Duration = Duration::from_millis(60);
-const MAX_DRAIN: Duration = Duration::from_secs(3);
+const DRAIN_SLACK: Duration = Duration::from_millis(300);
+/// Where one queue was another's the next will be.
+const FOREIGN_FOR: Duration = Duration::from_secs(30);
 
 /// A layer that may be chosen.
 #[derive(Copy, Clone, Debug)]
@@ -121,7 +129,7 @@ struct Ladder {
 }
 
 impl Ladder {
-    fn of(offers: &[LayerOffer], wishes: Wishes) -> Self {
+    fn of(offers: &[LayerOffer], wishes: Wishes, current: Option<Target>) -> Self {
         let mut layers = [(Bitrate::ZERO, 0); MAX_LAYERS];
         let mut count = 0;
         let cap = wishes
@@ -151,24 +159,25 @@ impl Ladder {
             let offer = &offers[index];
             let kept = if place == 0 { MAX_TEMPORAL as u8 } else { 2 };
             for temporal in offer.temporal.saturating_sub(kept)..offer.temporal {
-                ladder.add(Rung {
-                    target: Target {
-                        layer: offer.layer,
-                        temporal,
-                    },
-                    rate: offer.rates[usize::from(temporal)],
-                });
+                let target = Target {
+                    layer: offer.layer,
+                    temporal,
+                };
+                let rate = offer.rates[usize::from(temporal)];
+                ladder.add(Rung { target, rate }, current == Some(target));
             }
         }
         ladder
     }
 
-    /// A larger picture with fewer frames must cost more than the smaller with all of them.
-    fn add(&mut self, rung: Rung) {
-        let dearer = self.rungs().last().is_none_or(|last| rung.rate > last.rate);
-        if dearer && rung.rate > Bitrate::ZERO {
-            self.rungs[self.len] = rung;
-            self.len += 1;
+    /// A larger picture with fewer frames must cost more than the smaller with all of them. Rates
+    /// vary, though, and what is in use stays.
+    fn add(&mut self, rung: Rung, in_use: bool) {
+        let cheaper = self.rungs().iter().filter(|other| other.rate < rung.rate);
+        let place = cheaper.count();
+        if rung.rate > Bitrate::ZERO && (in_use || place == self.len) {
+            self.len = place + 1;
+            self.rungs[place] = rung;
         }
     }
 
@@ -177,9 +186,7 @@ impl Ladder {
     }
 
     fn find(&self, target: Target) -> Option<usize> {
-        let of_layer = |rung: &Rung| rung.target.layer == target.layer;
-        let exact = self.rungs().iter().position(|rung| rung.target == target);
-        exact.or_else(|| self.rungs().iter().rposition(of_layer))
+        self.rungs().iter().position(|rung| rung.target == target)
     }
 
     fn highest(&self, fits: impl Fn(&Rung) -> bool) -> Option<usize> {
@@ -194,6 +201,13 @@ struct Block {
     next: Duration,
 }
 
+/// Waiting for a queue.
+#[derive(Copy, Clone, Debug)]
+struct Drain {
+    since: Instant,
+    longest: Duration,
+}
+
 /// Chooses layers of one track for one viewer.
 #[derive(Debug)]
 pub struct Allocator {
@@ -206,7 +220,9 @@ pub struct Allocator {
     raised: Option<Instant>,
     too_much_since: Option<Instant>,
     room_since: Option<(Target, Instant)>,
-    draining: Option<Instant>,
+    draining: Option<Drain>,
+    /// A queue was found to be another's.
+    foreign: Option<Instant>,
     blocks: [Block; MAX_LAYERS],
 }
 
@@ -233,6 +249,7 @@ impl Allocator {
             too_much_since: None,
             room_since: None,
             draining: None,
+            foreign: None,
             blocks: [open; MAX_LAYERS],
         }
     }
@@ -254,12 +271,12 @@ impl Allocator {
         wishes: Wishes,
         network: &Network,
     ) -> Decision {
-        let ladder = Ladder::of(offers, wishes);
+        let ladder = Ladder::of(offers, wishes, self.target);
         let budget = network.estimate - audio;
         let current = self.target.and_then(|target| ladder.find(target));
         let drained = self.drain(now, network);
         // While a queue is drained only what made it is judged, when it is found.
-        if self.draining.is_none_or(|since| since == now) {
+        if self.draining.is_none_or(|drain| drain.since == now) {
             let next = self.choose(now, &ladder, current, budget, audio, network);
             self.apply(now, &ladder, current, next, network);
         }
@@ -280,18 +297,30 @@ impl Allocator {
         }
     }
 
-    /// Whether a queue that was waited for is gone (or, after a while, is not ours).
+    /// Whether a queue that was waited for is gone, or is not ours.
     fn drain(&mut self, now: Instant, network: &Network) -> Option<bool> {
-        let Some(since) = self.draining else {
+        let Some(mut drain) = self.draining else {
+            let lately = |at: Instant| now.saturating_duration_since(at) < FOREIGN_FOR;
             let queue = network.queue > DRAIN_ABOVE && network.congestion.is_some();
-            self.draining = (queue && self.target.is_some()).then_some(now);
+            let ours = !self.foreign.is_some_and(lately);
+            self.draining = (queue && ours && self.target.is_some()).then_some(Drain {
+                since: now,
+                longest: network.queue,
+            });
             return None;
         };
+        drain.longest = drain.longest.max(network.queue);
+        self.draining = Some(drain);
         let gone = network.queue < DRAINED_BELOW;
-        if !gone && now.saturating_duration_since(since) < MAX_DRAIN {
+        // What waits for a time is through after that time, if nothing is added.
+        let takes = drain.longest + drain.longest / 2 + DRAIN_SLACK;
+        if !gone && now.saturating_duration_since(drain.since) < takes {
             return None;
         }
         self.draining = None;
+        if !gone {
+            self.foreign = Some(now);
+        }
         Some(gone)
     }
 
@@ -332,7 +361,11 @@ impl Allocator {
     ) -> Option<usize> {
         let since = *self.too_much_since.get_or_insert(now);
         let patient = now.saturating_duration_since(since) < PATIENCE;
-        if network.congestion.is_none() && patient {
+        // A small deficit without a queue may be noise; if it is not, the queue will tell.
+        let close = ladder.rungs()[current].rate <= budget * CLOSE;
+        let delay = matches!(network.congestion, None | Some(Congestion::Delay));
+        let calm = network.congestion.is_none() || (delay && close);
+        if calm && network.queue < LONG_QUEUE && patient {
             return Some(current);
         }
         self.too_much_since = None;
@@ -348,8 +381,21 @@ impl Allocator {
         audio: Bitrate,
         network: &Network,
     ) -> Option<usize> {
+        // What is lost will be sent again, and takes its room.
+        let room = budget * (1.0 - network.loss.min(0.5));
+        let is_proven = |rung: &Rung| {
+            network.proven.is_some_and(|(at, rate)| {
+                let fresh = now.saturating_duration_since(at) < PROVEN_FOR;
+                fresh && rate >= rung.rate * PROVEN_HEADROOM + audio
+            })
+        };
         let fits = |rung: &Rung| {
-            rung.rate * HEADROOM <= budget && !self.is_blocked(now, rung.target.layer)
+            let headroom = if is_proven(rung) {
+                PROVEN_HEADROOM
+            } else {
+                HEADROOM
+            };
+            rung.rate * headroom <= room && !self.is_blocked(now, rung.target.layer)
         };
         let candidate = ladder.highest(fits);
         let better = candidate.filter(|&index| current.is_none_or(|current| index > current));
@@ -364,11 +410,8 @@ impl Allocator {
             _ => now,
         };
         self.room_since = Some((rung.target, since));
-        let proven = network.proven.is_some_and(|(at, rate)| {
-            now.saturating_duration_since(at) < PROVEN_FOR && rate >= rung.rate * HEADROOM + audio
-        });
         let sustained = now.saturating_duration_since(since) >= SUSTAINED;
-        ((proven && !network.probing) || sustained).then_some(index)
+        ((is_proven(&rung) && !network.probing) || sustained).then_some(index)
     }
 
     fn is_calm(&self, now: Instant, network: &Network) -> bool {

@@ -24,6 +24,7 @@ impl Viewer {
             wishes: Wishes::default(),
             network: Network {
                 estimate: Bitrate::from_kbps(estimate_kbps),
+                loss: 0.0,
                 queue: Duration::ZERO,
                 congestion: None,
                 proven: None,
@@ -123,8 +124,19 @@ fn goes_up_at_once_when_a_probe_has_shown_it() {
 fn head_room_too_small_is_none() {
     let mut viewer = Viewer::new(600);
     viewer.run(1.0);
-    viewer.prove(1600);
+    viewer.prove(1580);
     assert_eq!(layer(viewer.run(10.0)), Some(1));
+}
+
+#[test]
+fn retransmissions_take_room() {
+    let mut viewer = Viewer::new(600);
+    viewer.run(1.0);
+    viewer.network.loss = 0.1;
+    viewer.prove(1700);
+    assert_eq!(layer(viewer.run(10.0)), Some(1));
+    viewer.prove(1850);
+    assert_eq!(layer(viewer.update()), Some(2));
 }
 
 #[test]
@@ -237,7 +249,7 @@ fn frames_are_dropped_before_the_picture_shrinks() {
     viewer.run(1.0);
     let steps = [
         (1200, 2, 1),
-        (800, 1, 2),
+        (700, 1, 2),
         (400, 1, 1),
         (250, 0, 2),
         (110, 0, 0),
@@ -247,6 +259,22 @@ fn frames_are_dropped_before_the_picture_shrinks() {
         let target = viewer.update().target;
         assert_eq!(target, Some(Target { layer, temporal }), "at {kbps} kbit/s");
     }
+}
+
+#[test]
+fn layers_of_about_the_same_rate_do_not_take_turns() {
+    let mut viewer = Viewer::new(1800);
+    for step in 0..100 {
+        // Half the frames of the larger picture, or all of the smaller.
+        let full = Bitrate::from_kbps(1490 + 20 * (step % 2));
+        viewer.offers = vec![
+            LayerOffer::with_temporal(0, &[600, 900].map(Bitrate::from_kbps).map(|r| r.min(full))),
+            LayerOffer::with_temporal(1, &[Bitrate::from_kbps(900), full]),
+            LayerOffer::with_temporal(2, &[1500, 2500].map(Bitrate::from_kbps)),
+        ];
+        viewer.run(1.0);
+    }
+    assert!(viewer.switches <= 3, "{}", viewer.switches);
 }
 
 #[test]

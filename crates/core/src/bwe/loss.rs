@@ -136,6 +136,11 @@ impl LossControl {
             .then(|| Bitrate::from_bps(self.channel.bandwidth.min(self.hard_bound()) as u64))
     }
 
+    /// What was sent for each byte that arrives, if loss has nothing to do with the rate.
+    pub fn inherent_scale(&self) -> f64 {
+        1.0 / (1.0 - self.channel.inherent.min(self.average()).min(0.5))
+    }
+
     /// Share of bytes lost in the last seconds, the newest counting most.
     pub fn average(&self) -> f64 {
         let (mut all, mut lost) = (0.0, 0.0);
@@ -146,9 +151,12 @@ impl LossControl {
         if all > 0.0 { lost / all } else { 0.0 }
     }
 
-    /// A rate was shown to go through.
+    /// A probe has shown that a rate goes through. A policer lets a short one through, so that
+    /// counts only when little is lost besides.
     pub fn set(&mut self, bandwidth: Bitrate) {
-        self.channel.bandwidth = bandwidth.as_f64();
+        if self.limit == Limit::None || self.average() < LOSS_THAT_BOUNDS {
+            self.channel.bandwidth = bandwidth.as_f64();
+        }
     }
 
     pub fn on_packet(&mut self, bytes: u16, lost: bool) {

@@ -43,7 +43,7 @@ use acknowledged::Acknowledged;
 use aimd::{Aimd, Evidence};
 use groups::Groups;
 use history::{Cluster, History, News, Sent};
-use loss::{Limit, LossControl};
+use loss::LossControl;
 use overuse::{OveruseDetector, Usage};
 use probe::{ProbeResult, Prober};
 use queue::{Backlog, Queue};
@@ -118,6 +118,8 @@ pub enum Congestion {
 pub struct Network {
     /// How much may be sent.
     pub estimate: Bitrate,
+    /// Share of bytes lost lately, which has to be sent again.
+    pub loss: f64,
     /// What every packet has to wait at least.
     pub queue: Duration,
     /// The estimate was lowered just now, and why.
@@ -311,7 +313,7 @@ impl Estimator {
             return None;
         }
         let estimate = self.estimate_at(now);
-        self.prober.poll(now, estimate)
+        self.prober.poll(now, estimate, self.queue.jitter())
     }
 
     /// Time passes: nothing may have been heard for too long.
@@ -346,24 +348,12 @@ impl Estimator {
     pub fn network(&self, now: Instant) -> Network {
         Network {
             estimate: self.estimate_at(now),
+            loss: self.loss.average(),
             queue: self.queue.standing(),
             congestion: self.congestion(now),
             proven: self.proven,
             probing: self.prober.is_busy(now),
         }
-    }
-
-    pub fn trace(&self, now: Instant) -> String {
-        format!(
-            "aimd {} acked {:?} loss {:?} {:?} avg {:.3} usage {:?} rep {}",
-            self.aimd.estimate(),
-            self.acknowledged.bitrate(),
-            self.loss.limit(),
-            self.loss.bound(),
-            self.loss.average(),
-            self.overuse.usage(),
-            self.estimate_at(now)
-        )
     }
 
     /// Round trip time, as measured or from feedback, which adds the receiver's interval to it.
@@ -413,15 +403,22 @@ impl Estimator {
     }
 
     fn judge(&mut self, now: Instant, newest_sent: Stamp) {
+        let bearable = UNEXPLAINED_QUEUE + self.queue.jitter() * 2;
         let usage = match self.overuse.usage() {
-            Usage::Over if self.queue.unexplained() < UNEXPLAINED_QUEUE => Usage::Under,
+            Usage::Over if self.queue.unexplained() < bearable => Usage::Under,
             usage => usage,
         };
         let application_limited = self.sending.is_limited(now, self.aimd.estimate());
         let evidence = Evidence {
             usage,
             acknowledged: self.acknowledged.bitrate(),
-            bottleneck: self.queue.rate(),
+            // What the path loses behind the bottleneck went through it.
+            bottleneck: self
+                .queue
+                .rate()
+                .map(|rate| rate * self.loss.inherent_scale()),
+            queue_free: self.queue.standing() < bearable,
+            sent: self.sending.bitrate(now),
             used: self.sending.allocated() * (1.0 + self.loss.average()),
             rtt: self.rtt.unwrap_or(FIRST_RTT),
             application_limited,
@@ -440,13 +437,13 @@ impl Estimator {
     }
 
     fn take_probe(&mut self, now: Instant, result: ProbeResult, usage: Usage) {
-        self.proven = Some((now, result.rate));
         let estimate = self.aimd.estimate();
-        if usage != Usage::Over && result.rate > estimate {
+        if result.confirmed {
+            self.proven = Some((now, result.rate));
+        }
+        if result.confirmed && usage != Usage::Over && result.rate > estimate {
             self.aimd.set(now, result.rate);
-            if self.loss.limit() != Limit::Decreasing {
-                self.loss.set(result.rate);
-            }
+            self.loss.set(result.rate);
         } else if result.saturated {
             // The bottleneck showed. What is in use goes through as it is, so not below that.
             let used = self.sending.allocated() * CHANGED_RATE;

@@ -4,7 +4,9 @@
 //! as part of it. What arrives at that rate goes through; if it arrives more slowly, that is the
 //! rate of the bottleneck. The first cluster tries what the next layer needs, and each success asks
 //! for more at once, up to what the best needs; after a failure the prober is quiet for a while.
-//! Clusters are small, so that a failed one costs a few milliseconds of queue.
+//! These clusters are small, so that a failed one costs a few milliseconds of queue, and so small
+//! that a policer's bucket takes them whatever its rate. Hence a longer one at the rate found
+//! confirms it, which costs about as much as the keyframe that is wasted when a layer fails.
 
 use std::time::{Duration, Instant};
 
@@ -17,12 +19,16 @@ const FIRST_SCALE: f64 = 3.0;
 const MIN_SCALE: f64 = 1.3;
 const FURTHER_SCALE: f64 = 2.0;
 const LENGTH: Duration = Duration::from_millis(20);
+const CONFIRM_LENGTH: Duration = Duration::from_millis(160);
+/// Jitter blurs a short cluster; a longer one averages it out.
+const LENGTH_FOR_JITTER: u32 = 4;
 const PACKETS: u32 = 8;
 const PACKET_BYTES: (u64, u64) = (120, 1200);
 const MIN_PACKETS_BACK: u32 = 5;
 const MIN_BYTES_BACK: f64 = 0.75;
+const MIN_BYTES_BACK_TO_CONFIRM: f64 = 0.85;
 /// A probe is over when the transport has not sent it after this.
-const MAX_LENGTH: Duration = Duration::from_millis(200);
+const MAX_LENGTH: Duration = Duration::from_millis(400);
 const WAIT_FOR_RESULT: Duration = Duration::from_secs(1);
 const MAX_SPREAD_US: i64 = 1_000_000;
 /// Arriving faster than sent by more than this is the work of something that holds packets back.
@@ -32,6 +38,10 @@ const SATURATED_BELOW: f64 = 0.9;
 const UTILIZATION: f64 = 0.95;
 /// A result of this part of the cluster's rate asks for a further one.
 const FURTHER_FROM: f64 = 0.7;
+/// A result this little below what the next layer needs is worth confirming.
+const ENOUGH: f64 = 0.85;
+/// The interval doubles this many times at most.
+const MAX_FAILURES: u32 = 4;
 const KEPT: usize = 4;
 
 /// Rates that would be of use if they went through.
@@ -49,6 +59,8 @@ pub(super) struct ProbeResult {
     pub rate: Bitrate,
     /// It was more than the bottleneck takes.
     pub saturated: bool,
+    /// It went through for a while.
+    pub confirmed: bool,
 }
 
 /// Padding or retransmissions to be sent now.
@@ -67,6 +79,8 @@ pub struct Probe {
 struct Seen {
     cluster: Cluster,
     rate: Bitrate,
+    length: Duration,
+    confirms: bool,
     began: Instant,
     ended: bool,
     reported: bool,
@@ -82,6 +96,10 @@ struct Seen {
 }
 
 impl Seen {
+    fn goal(&self) -> u64 {
+        self.rate.bytes_in(self.length).max(packet_bytes(self.rate))
+    }
+
     fn on_arrival(&mut self, sent: Stamp, arrival: Stamp, bytes: u16) {
         if self.packets == 0 || sent < self.first_sent {
             self.first_sent = sent;
@@ -103,7 +121,12 @@ impl Seen {
 
     /// The rate that went through, once enough is back.
     fn result(&self) -> Option<ProbeResult> {
-        let enough = self.bytes as f64 >= self.bytes_sent as f64 * MIN_BYTES_BACK;
+        let least = if self.confirms {
+            MIN_BYTES_BACK_TO_CONFIRM
+        } else {
+            MIN_BYTES_BACK
+        };
+        let enough = self.bytes as f64 >= self.bytes_sent as f64 * least;
         if !self.ended || self.packets < MIN_PACKETS_BACK || !enough {
             return None;
         }
@@ -127,6 +150,7 @@ impl Seen {
         Some(ProbeResult {
             rate: Bitrate::from_bps(rate as u64).min(self.rate),
             saturated: saturated && rate < self.rate.as_f64(),
+            confirmed: self.confirms,
         })
     }
 }
@@ -141,8 +165,17 @@ pub(super) struct Prober {
     active: Option<usize>,
     last_id: u8,
     quiet_until: Option<Instant>,
-    /// Rate of the next cluster of a chain.
-    further: Option<Bitrate>,
+    /// Confirmations in a row that failed.
+    failures: u32,
+    /// The next cluster of a chain.
+    further: Option<Further>,
+}
+
+/// What follows on a result.
+#[derive(Copy, Clone, Debug)]
+enum Further {
+    Explore(Bitrate),
+    Confirm(Bitrate),
 }
 
 impl Prober {
@@ -154,6 +187,7 @@ impl Prober {
             active: None,
             last_id: 0,
             quiet_until: None,
+            failures: 0,
             further: None,
         }
     }
@@ -179,15 +213,15 @@ impl Prober {
     }
 
     /// What is to be sent now.
-    pub fn poll(&mut self, now: Instant, estimate: Bitrate) -> Option<Probe> {
+    pub fn poll(&mut self, now: Instant, estimate: Bitrate, jitter: Duration) -> Option<Probe> {
         if self.active.is_none() {
-            self.start(now, estimate)?;
+            self.start(now, estimate, jitter)?;
         }
         let index = self.active?;
         let seen = self.clusters[index].as_mut()?;
         let passed = now.saturating_duration_since(seen.began);
-        let goal = seen.rate.bytes_in(LENGTH).max(packet_bytes(seen.rate));
-        if passed >= MAX_LENGTH || (passed >= LENGTH && seen.bytes_sent >= goal) {
+        let goal = seen.goal();
+        if passed >= MAX_LENGTH || (passed >= seen.length && seen.bytes_sent >= goal) {
             self.end_active();
             return None;
         }
@@ -201,22 +235,34 @@ impl Prober {
         })
     }
 
-    fn start(&mut self, now: Instant, estimate: Bitrate) -> Option<()> {
+    fn start(&mut self, now: Instant, estimate: Bitrate, jitter: Duration) -> Option<()> {
         let wanted = self.wanted.filter(|wanted| wanted.top > estimate)?;
-        let rate = match self.further.take() {
-            Some(further) => further.min(wanted.top),
+        let further = self.further.take();
+        let confirms = matches!(further, Some(Further::Confirm(_)));
+        let rate = match further {
+            Some(Further::Explore(rate) | Further::Confirm(rate)) => rate.min(wanted.top),
             None if self.quiet_until.is_some_and(|until| now < until) => return None,
             None => {
                 let more = wanted.next.max(estimate * MIN_SCALE).min(wanted.top);
                 more.min(estimate * FIRST_SCALE)
             }
         };
-        self.quiet_until = Some(now + self.interval);
+        if confirms {
+            // Until it succeeds it has failed, and the next try waits longer.
+            self.failures = (self.failures + 1).min(MAX_FAILURES);
+        }
+        self.quiet_until = Some(now + self.interval * (1 << self.failures.saturating_sub(1)));
         self.last_id = self.last_id % u8::MAX + 1;
         let index = usize::from(self.last_id) % KEPT;
         self.clusters[index] = Some(Seen {
             cluster: Cluster(self.last_id),
             rate,
+            length: if confirms {
+                CONFIRM_LENGTH
+            } else {
+                (LENGTH + jitter * LENGTH_FOR_JITTER).min(CONFIRM_LENGTH)
+            },
+            confirms,
             began: now,
             ended: false,
             reported: false,
@@ -256,17 +302,26 @@ impl Prober {
 
     /// The best rate that clusters showed since the last call.
     pub fn take_result(&mut self) -> Option<ProbeResult> {
-        let top = self.wanted.map(|wanted| wanted.top);
+        let wanted = self.wanted;
         let mut best = None;
         for seen in self.clusters.iter_mut().flatten().filter(|s| !s.reported) {
             let Some(result) = seen.result() else {
                 continue;
             };
             seen.reported = true;
+            if result.confirmed {
+                self.failures = 0;
+                self.quiet_until = Some(seen.began + self.interval);
+            }
             best = best.max(Some(result));
-            let more = top.is_some_and(|top| top > result.rate && top > seen.rate);
-            if more && result.rate >= seen.rate * FURTHER_FROM {
-                self.further = Some(result.rate * FURTHER_SCALE);
+            let Some(wanted) = wanted.filter(|_| !result.confirmed) else {
+                continue;
+            };
+            let more = wanted.top > result.rate && wanted.top > seen.rate;
+            if more && result.rate >= seen.rate * FURTHER_FROM && !result.saturated {
+                self.further = Some(Further::Explore(result.rate * FURTHER_SCALE));
+            } else if result.rate >= wanted.next * ENOUGH {
+                self.further = Some(Further::Confirm(result.rate));
             }
         }
         best
@@ -275,8 +330,8 @@ impl Prober {
     /// When `poll` has something to say again.
     pub fn poll_timeout(&self, now: Instant, estimate: Bitrate) -> Option<Instant> {
         if let Some(seen) = self.active.and_then(|i| self.clusters[i].as_ref()) {
-            let goal = seen.rate.bytes_in(LENGTH);
-            let end = seen.began + LENGTH;
+            let goal = seen.goal();
+            let end = seen.began + seen.length;
             if seen.bytes_sent >= goal {
                 return Some(end);
             }
@@ -309,17 +364,21 @@ mod tests {
         })
     }
 
+    fn kbps(result: Option<ProbeResult>) -> u64 {
+        result.map_or(0, |result| result.rate.as_bps() / 1000)
+    }
+
     /// Sends what is asked through a link of some rate, and gives the result and the bytes sent.
     fn probe(
         prober: &mut Prober,
         start: Instant,
         estimate: Bitrate,
         link: Bitrate,
-    ) -> (Option<Bitrate>, u64) {
+    ) -> (Option<ProbeResult>, u64) {
         let (mut total, mut free_at) = (0, 0.0_f64);
-        for ms in 0..100 {
+        for ms in 0..250 {
             let now = start + Duration::from_millis(ms);
-            let Some(probe) = prober.poll(now, estimate) else {
+            let Some(probe) = prober.poll(now, estimate, Duration::ZERO) else {
                 continue;
             };
             let mut left = probe.bytes;
@@ -334,65 +393,72 @@ mod tests {
                 total += bytes as u64;
             }
         }
-        (prober.take_result().map(|result| result.rate), total)
+        (prober.take_result(), total)
     }
 
     #[test]
     fn nothing_is_sent_unless_asked() {
         let mut prober = Prober::new(INTERVAL);
         let now = Instant::now();
-        assert_eq!(prober.poll(now, Bitrate::from_kbps(500)), None);
+        assert_eq!(
+            prober.poll(now, Bitrate::from_kbps(500), Duration::ZERO),
+            None
+        );
         assert_eq!(prober.poll_timeout(now, Bitrate::from_kbps(500)), None);
         prober.want(wanted(400));
-        assert_eq!(prober.poll(now, Bitrate::from_kbps(500)), None);
+        assert_eq!(
+            prober.poll(now, Bitrate::from_kbps(500), Duration::ZERO),
+            None
+        );
     }
 
     #[test]
-    fn rate_below_the_links_is_confirmed() {
+    fn rate_below_the_links_is_found_and_then_confirmed() {
         let mut prober = Prober::new(INTERVAL);
         prober.want(wanted(1500));
+        let now = Instant::now();
+        let estimate = Bitrate::from_kbps(800);
         let link = Bitrate::from_kbps(10_000);
-        let (result, bytes) = probe(&mut prober, Instant::now(), Bitrate::from_kbps(800), link);
-        let kbps = result.unwrap().as_bps() / 1000;
-        assert!((1300..=1500).contains(&kbps), "{kbps}");
-        assert!(bytes < 7000, "{bytes}");
+        let (result, bytes) = probe(&mut prober, now, estimate, link);
+        assert!((1300..=1500).contains(&kbps(result)), "{result:?}");
+        assert!(bytes < 5000, "{bytes}");
+        let soon = now + Duration::from_millis(200);
+        let (result, bytes) = probe(&mut prober, soon, estimate, link);
+        assert!(result.unwrap().confirmed);
+        assert!((1300..=1500).contains(&kbps(result)), "{result:?}");
+        assert!(bytes < 35_000, "{bytes}");
     }
 
     #[test]
-    fn rate_above_the_links_shows_the_links() {
+    fn rate_above_the_links_shows_the_links_and_is_not_confirmed() {
         let mut prober = Prober::new(INTERVAL);
         prober.want(wanted(3000));
-        let link = Bitrate::from_kbps(1000);
-        let (result, _) = probe(&mut prober, Instant::now(), Bitrate::from_kbps(1000), link);
-        let kbps = result.unwrap().as_bps() / 1000;
-        assert!((900..1000).contains(&kbps), "{kbps}");
+        let now = Instant::now();
+        let estimate = Bitrate::from_kbps(1000);
+        let (result, _) = probe(&mut prober, now, estimate, Bitrate::from_kbps(1000));
+        assert!((900..1000).contains(&kbps(result)), "{result:?}");
+        let later = now + Duration::from_millis(400);
+        assert_eq!(prober.poll(later, estimate, Duration::ZERO), None);
+        let after = later + INTERVAL;
+        assert!(prober.poll(after, estimate, Duration::ZERO).is_some());
     }
 
     #[test]
-    fn success_asks_for_more_at_once_and_failure_waits() {
+    fn success_asks_for_more_at_once() {
         let now = Instant::now();
         let mut prober = Prober::new(INTERVAL);
         prober.want(wanted(8000));
-        let link = Bitrate::from_kbps(3000);
-        let mut estimate = Bitrate::from_kbps(500);
-        let (result, _) = probe(&mut prober, now, estimate, link);
-        estimate = result.unwrap();
-        assert!(estimate > Bitrate::from_kbps(1300));
-        let soon = now + Duration::from_millis(200);
-        let (result, _) = probe(&mut prober, soon, estimate, link);
-        estimate = result.unwrap();
-        assert!(estimate > Bitrate::from_kbps(2300));
-        let (result, _) = probe(
-            &mut prober,
-            soon + Duration::from_millis(200),
-            estimate,
-            link,
-        );
-        assert!(result.is_some_and(|r| r < Bitrate::from_kbps(3000)));
-        let later = soon + Duration::from_millis(400);
-        assert_eq!(prober.poll(later, estimate), None);
-        assert!(prober.poll_timeout(later, estimate).unwrap() > later);
-        assert!(prober.poll(later + INTERVAL, estimate).is_some());
+        let link = Bitrate::from_kbps(5000);
+        let estimate = Bitrate::from_kbps(700);
+        let found: Vec<_> = (0..3)
+            .map(|turn| {
+                let at = now + Duration::from_millis(turn * 300);
+                kbps(probe(&mut prober, at, estimate, link).0)
+            })
+            .collect();
+        assert!((1900..2200).contains(&found[0]), "{found:?}");
+        assert!((3700..4400).contains(&found[1]), "{found:?}");
+        assert!((4500..5000).contains(&found[2]), "{found:?}");
     }
 
     #[test]
@@ -400,11 +466,13 @@ mod tests {
         let mut prober = Prober::new(INTERVAL);
         prober.want(wanted(1500));
         let now = Instant::now();
-        prober.poll(now, Bitrate::from_kbps(500)).unwrap();
+        prober
+            .poll(now, Bitrate::from_kbps(500), Duration::ZERO)
+            .unwrap();
         for _ in 0..10 {
             prober.on_sent(700);
         }
-        prober.poll(now + MAX_LENGTH, Bitrate::from_kbps(500));
+        prober.poll(now + MAX_LENGTH, Bitrate::from_kbps(500), Duration::ZERO);
         assert_eq!(prober.take_result(), None);
         assert!(prober.is_busy(now + Duration::from_millis(300)));
         assert!(!prober.is_busy(now + WAIT_FOR_RESULT));

@@ -15,6 +15,8 @@ const RECENT_US: i64 = 60_000;
 const WAITED_US: i64 = 15_000;
 /// A train tells its rate after this time, and anew after that.
 const TRAIN_US: (i64, i64) = (60_000, 250_000);
+const JITTER_WEIGHT: f64 = 1.0 / 128.0;
+const MAX_JITTER_US: i64 = 50_000;
 const MAX_EXPECTED_S: f64 = 60.0;
 /// A burst explains a queue for about this long; sending too much all the time does not.
 const BURST_S: f64 = 1.5;
@@ -110,10 +112,27 @@ impl Train {
     }
 }
 
+/// How much the delay differs from packet to packet, which a queue that grows does little.
+#[derive(Debug, Default)]
+struct Jitter {
+    last_us: Option<i64>,
+    mean_us: f64,
+}
+
+impl Jitter {
+    fn add(&mut self, us: i64) {
+        if let Some(last) = self.last_us.replace(us) {
+            let difference = (us - last).abs().min(MAX_JITTER_US) as f64;
+            self.mean_us += (difference - self.mean_us) * JITTER_WEIGHT;
+        }
+    }
+}
+
 /// Queueing delay of the path.
 #[derive(Debug)]
 pub(super) struct Queue {
     train: Train,
+    jitter: Jitter,
     base: Least,
     recent: Least,
     /// One-way delay less what was expected.
@@ -124,6 +143,7 @@ impl Queue {
     pub fn new() -> Self {
         Self {
             train: Train::default(),
+            jitter: Jitter::default(),
             base: Least::over(BASE_US),
             recent: Least::over(RECENT_US),
             unexpected: Least::over(RECENT_US),
@@ -138,6 +158,12 @@ impl Queue {
         self.recent.add(arrival, one_way);
         let expected = i64::from(expected_ms) * 1000;
         self.unexpected.add(arrival, one_way - expected);
+        self.jitter.add(one_way - expected);
+    }
+
+    /// Mean difference of delay between packets (as RFC 3550 §6.4.1 has it).
+    pub fn jitter(&self) -> Duration {
+        Duration::from_micros(self.jitter.mean_us as u64)
     }
 
     /// The rate at which the queue drains, while one stands.

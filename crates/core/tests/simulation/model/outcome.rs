@@ -57,9 +57,11 @@ impl Outcome {
         f64::from(self.waits[index as usize]) / 1e3
     }
 
-    /// The best that a link of this rate carries: the highest choice that leaves a tenth free.
+    /// The best that a link of this rate carries: the highest choice that leaves a tenth free when
+    /// what is lost has been sent again.
     pub fn reachable(&self, link_kbps: u32) -> u32 {
-        let fits = |rung: &&u32| f64::from(**rung) * 1.1 <= f64::from(link_kbps);
+        let room = f64::from(link_kbps) * (1.0 - self.link.loss);
+        let fits = |rung: &&u32| f64::from(**rung) * 1.1 <= room;
         match self.rungs.as_slice() {
             [] => link_kbps,
             rungs => rungs.iter().rev().find(fits).copied().unwrap_or(0),

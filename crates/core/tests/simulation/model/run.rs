@@ -17,6 +17,9 @@ use super::viewer::{Content, Report, Viewer, Wire};
 
 const TICK_US: u64 = 1_000;
 const RESEND_MEMORY: usize = 1024;
+/// Retransmissions take at most this share of the estimate, saved up over this time.
+const RESEND_SHARE: f64 = 0.3;
+const RESEND_SPAN: Duration = Duration::from_millis(500);
 const AUDIO_KBPS: u32 = 56;
 
 /// What is sent over which link.
@@ -62,6 +65,9 @@ struct Sender {
     sent: VecDeque<Resend>,
     bytes: (u64, u64, u64),
     audio_packets: u64,
+    keyframe_seq: u32,
+    resend_at: u64,
+    resend_bytes: f64,
     changes: Vec<(u32, Option<(usize, u8)>)>,
 }
 
@@ -80,6 +86,9 @@ impl Sender {
             sent: VecDeque::new(),
             bytes: (0, 0, 0),
             audio_packets: 0,
+            keyframe_seq: 0,
+            resend_at: 0,
+            resend_bytes: 0.0,
             changes: Vec::new(),
         }
     }
@@ -146,21 +155,6 @@ impl Sender {
         let decision = self
             .allocator
             .update(now, audio, &offers, Wishes::default(), &network);
-        if std::env::var("TRACE").is_ok() {
-            eprintln!(
-                "{:7.3} est {:5} q {:4} cong {:?} proven {:?} probing {} -> {:?} stop {} probe {:?} | {}",
-                us as f64 / 1e6,
-                network.estimate.as_bps() / 1000,
-                network.queue.as_millis(),
-                network.congestion,
-                network.proven.map(|p| p.1),
-                network.probing,
-                decision.target.map(|t| (t.layer, t.temporal)),
-                decision.stop,
-                decision.probe,
-                self.estimator.trace(now)
-            );
-        }
         if decision.foreign_queue {
             self.estimator.accept_queue();
         }
@@ -206,11 +200,22 @@ impl Sender {
             }
             Report::Nack(missing) => {
                 let rtt = self.estimator.rtt().map_or(0, |rtt| rtt.as_micros() as u64);
-                for seq in missing {
+                let second = self.estimator.estimate(now).bytes_in(RESEND_SPAN) as f64;
+                let passed = (us - self.resend_at) as f64 / RESEND_SPAN.as_micros() as f64;
+                self.resend_at = us;
+                let most = second * RESEND_SHARE;
+                self.resend_bytes = (self.resend_bytes + passed * most).min(most);
+                // What was lost before the last keyframe is of no use any more.
+                let useful = self.keyframe_seq;
+                for seq in missing.into_iter().filter(|&seq| seq >= useful) {
                     let known = self.sent.iter_mut().find(|sent| sent.seq == seq);
                     let Some(sent) = known.filter(|sent| us > sent.sent + rtt) else {
                         continue;
                     };
+                    if self.resend_bytes < sent.wire.bytes as f64 {
+                        break;
+                    }
+                    self.resend_bytes -= sent.wire.bytes as f64;
                     sent.sent = us;
                     let Wire { bytes, content, .. } = sent.wire;
                     again.push(self.wire(now, bytes, content, PacketKind::Retransmission));
@@ -350,6 +355,9 @@ impl Sender {
             count: packet.count,
             keyframe: packet.keyframe,
         };
+        if packet.keyframe && packet.index == 0 {
+            self.keyframe_seq = self.next_seq;
+        }
         let wire = self.wire(now, packet.bytes, content, PacketKind::Media);
         if self.sent.len() == RESEND_MEMORY {
             self.sent.pop_front();
