@@ -61,4 +61,9 @@ def machine() -> dict[str, object]:
         ),
         "unknown",
     )
-    return {"cpu": model, "cores": os.cpu_count(), "kernel": os.uname().release}
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "kernel": os.uname().release,
+        "load_before": round(os.getloadavg()[0], 2),
+    }
