@@ -19,8 +19,8 @@ WARM_UP = 4.0
 
 def measure(viewers: int, seconds: float) -> dict[str, Any]:
     probe, pool = _core.DelayProbe(), _background_pool()
-    # The viewers join while it is sent, and a slow machine takes its time.
-    with Server() as server, Stamped(server, probe, seconds + WARM_UP + 15):
+    # The viewers join while it is sent, and on a slow machine that takes its time.
+    with Server() as server, Stamped(server, probe, seconds + WARM_UP + 10 + viewers / 5):
         until_live(server)
         time.sleep(1)
         before = usage(server.pid)
