@@ -117,6 +117,9 @@ class MediaSettings(Section):
     max_sessions: Annotated[int, Field(ge=1)] = 10_000
     ring_size: Size = ByteSize(8 << 20)
     ring_duration: Duration = timedelta(seconds=6)
+    burst_wait: Annotated[Duration, Field(le=timedelta(milliseconds=20))] = timedelta(
+        milliseconds=4
+    )
     ice_servers: list[IceServer] = []
 
     @model_validator(mode="after")

@@ -56,6 +56,9 @@ pub struct EngineConfig {
     pub ring_max_bytes: usize,
     /// Milliseconds kept per layer for late joiners.
     pub ring_max_ms: u64,
+    /// Longest wait for the rest of a frame, so that it is one message to each of
+    /// many viewers; few viewers wait less.
+    pub burst_wait_us: u64,
 }
 
 impl Default for EngineConfig {
@@ -72,6 +75,7 @@ impl Default for EngineConfig {
             max_sessions: 10_000,
             ring_max_bytes: 8 << 20,
             ring_max_ms: 6_000,
+            burst_wait_us: 4_000,
         }
     }
 }
@@ -152,6 +156,8 @@ pub struct Shared {
     pub limits: Limits,
     /// Rules of readers.
     pub policy: ReaderPolicy,
+    /// Longest wait for the rest of a frame.
+    pub burst_wait: Duration,
     /// Events to the control plane.
     pub events: EventQueue,
     /// One mailbox per media thread.
@@ -229,6 +235,7 @@ impl Engine {
                 ..Limits::default()
             },
             policy: ReaderPolicy::default(),
+            burst_wait: Duration::from_micros(config.burst_wait_us),
             events: EventQueue::new().map_err(|e| invalid("no eventfd", &e))?,
             mailboxes,
             live: Mutex::default(),

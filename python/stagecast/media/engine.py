@@ -101,6 +101,7 @@ def core_config(settings: MediaSettings) -> bytes:
             "max_sessions": settings.max_sessions,
             "ring_max_bytes": int(settings.ring_size),
             "ring_max_ms": _milliseconds(settings.ring_duration.total_seconds()),
+            "burst_wait_us": round(settings.burst_wait.total_seconds() * 1_000_000),
         }
     ).encode()
 

@@ -5,7 +5,9 @@
 //! viewers subscribes there and gets every packet once, with a shared payload.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use stagecast_core::Kind;
 use stagecast_core::hub::ring::Limits;
 use stagecast_core::hub::{Inbound, Source};
 use stagecast_core::id::SourceKey;
@@ -27,8 +29,22 @@ pub struct Feed {
     pub subscribers: Vec<usize>,
     /// Packets for them since the last flush.
     pub outbox: Vec<Relayed>,
-    /// New packets since the last delivery.
-    pub dirty: bool,
+    /// When new packets go to the readers; `None` while there are none.
+    pub due: Option<Instant>,
+}
+
+/// A reader's share of the wait for a burst. A message to a viewer costs the
+/// kernel about as much as a few more packets in it, so a wait pays with many
+/// readers only; few have their packets at once.
+const WAIT_PER_READER: Duration = Duration::from_micros(40);
+
+/// What new packets mean to the thread.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct News {
+    /// The source has a layer more.
+    pub new_layer: bool,
+    /// The feed is due now or soon and was not before.
+    pub awaited: bool,
 }
 
 impl Feed {
@@ -40,7 +56,7 @@ impl Feed {
             readers: Vec::new(),
             subscribers: Vec::new(),
             outbox: Vec::new(),
-            dirty: false,
+            due: None,
         }
     }
 
@@ -49,25 +65,44 @@ impl Feed {
         self.publisher.is_none() && self.readers.is_empty() && self.subscribers.is_empty()
     }
 
-    /// Take a packet of the local publisher; whether it is the first of its layer.
+    /// New packets came; whether readers were not waiting for some already.
+    ///
+    /// The end of a frame goes out at once, what comes before it waits for it, for
+    /// a bounded time, so that a frame is one message to each viewer.
+    fn expect(&mut self, frame_end: bool, now: Instant, longest: Duration) -> bool {
+        let wait = if frame_end {
+            Duration::ZERO
+        } else {
+            longest.min(WAIT_PER_READER * self.readers.len() as u32)
+        };
+        let due = now + wait;
+        let first = self.due.is_none();
+        self.due = Some(self.due.map_or(due, |d| d.min(due)));
+        first
+    }
+
+    /// Take a packet of the local publisher.
     pub fn ingest(
         &mut self,
         publisher: &Publisher,
         track: usize,
         rid: &Arc<str>,
         inbound: Inbound,
-    ) -> bool {
+        longest_wait: Duration,
+    ) -> News {
         let Some(published) = publisher.tracks().get(track) else {
-            return false;
+            return News::default();
         };
         let track =
             self.source
                 .track_mut(&published.name, published.kind, published.can_ask_keyframe);
         let Some(layer) = track.layer_mut(rid) else {
-            return false;
+            return News::default();
         };
-        let first = layer.ring.end() == 0;
+        let new_layer = layer.ring.end() == 0;
         let packet = layer.ingest(inbound);
+        let frame_end = packet.marker && published.kind == Kind::Video;
+        let now = packet.arrival;
         if !self.subscribers.is_empty() {
             self.outbox.push(Relayed {
                 track: Arc::clone(&published.name),
@@ -77,12 +112,16 @@ impl Feed {
                 packet: packet.clone(),
             });
         }
-        self.dirty = true;
-        first
+        News {
+            new_layer,
+            awaited: self.expect(frame_end, now, longest_wait),
+        }
     }
 
     /// Take packets that another thread has ingested.
-    pub fn take(&mut self, packets: Vec<Relayed>) {
+    pub fn take(&mut self, packets: Vec<Relayed>, now: Instant, longest_wait: Duration) -> News {
+        let ends = |r: &Relayed| r.packet.marker && r.kind == Kind::Video;
+        let frame_end = packets.iter().any(ends);
         for relayed in packets {
             let track =
                 self.source
@@ -91,7 +130,10 @@ impl Feed {
                 layer.push(relayed.packet);
             }
         }
-        self.dirty = true;
+        News {
+            new_layer: false,
+            awaited: self.expect(frame_end, now, longest_wait),
+        }
     }
 
     /// What a new subscriber needs: every layer from its last keyframe on.

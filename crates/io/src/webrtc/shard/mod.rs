@@ -105,6 +105,10 @@ struct Shard {
     /// Peers of other threads whose datagrams the kernel gives to this one.
     routes: HashMap<SocketAddr, usize>,
     feeds: Slab<Feed>,
+    /// Feeds that have something for their readers.
+    awaited: Vec<usize>,
+    /// Feeds that have something for other threads.
+    relaying: Vec<usize>,
     by_key: HashMap<SourceKey, usize>,
     connections: Slab<Connection>,
     by_connection: HashMap<SocketAddr, usize>,
@@ -147,6 +151,8 @@ impl Shard {
             by_path: HashMap::new(),
             routes: HashMap::new(),
             feeds: Slab::new(),
+            awaited: Vec::new(),
+            relaying: Vec::new(),
             by_key: HashMap::new(),
             connections: Slab::new(),
             by_connection: HashMap::new(),
@@ -163,11 +169,16 @@ impl Shard {
     }
 
     fn next_wake(&self) -> Instant {
-        let timer = self
-            .timers
-            .peek()
-            .map_or(self.next_tick, |Reverse((at, _))| *at);
-        timer.min(self.next_tick)
+        let timer = self.timers.peek().map(|Reverse((at, _))| *at);
+        let due = self
+            .awaited
+            .iter()
+            .filter_map(|&feed| self.feeds.get(feed)?.due)
+            .min();
+        timer
+            .into_iter()
+            .chain(due)
+            .fold(self.next_tick, Instant::min)
     }
 
     fn turn(&mut self, events: &Events) {
@@ -185,7 +196,7 @@ impl Shard {
         }
         let now = Instant::now();
         self.run_timers(now);
-        self.deliver_all(now);
+        self.deliver_due(now);
         self.relay();
         self.flush();
         if now >= self.next_tick {
@@ -253,7 +264,10 @@ impl Shard {
                 }
                 Command::Packets { key, packets } => {
                     if let Some(&feed) = self.by_key.get(&key) {
-                        self.feeds[feed].take(packets);
+                        let wait = self.shared.burst_wait;
+                        if self.feeds[feed].take(packets, now, wait).awaited {
+                            self.awaited.push(feed);
+                        }
                     }
                 }
                 Command::Finish { key } => {

@@ -84,7 +84,17 @@ impl Shard {
                 else {
                     return;
                 };
-                if self.feeds[feed].ingest(publisher, track, &rid, inbound) {
+                let wait = self.shared.burst_wait;
+                let entry = &mut self.feeds[feed];
+                let quiet = entry.outbox.is_empty();
+                let news = entry.ingest(publisher, track, &rid, inbound, wait);
+                if quiet && !entry.outbox.is_empty() {
+                    self.relaying.push(feed);
+                }
+                if news.awaited {
+                    self.awaited.push(feed);
+                }
+                if news.new_layer {
                     self.announce(feed);
                 }
             }

@@ -131,24 +131,40 @@ impl Shard {
         });
     }
 
-    /// Give readers of all sources with news what is theirs.
-    pub(super) fn deliver_all(&mut self, now: Instant) {
-        let dirty: Vec<usize> = self
-            .feeds
-            .iter()
-            .filter(|(_, f)| f.dirty)
-            .map(|(i, _)| i)
-            .collect();
-        for feed in dirty {
-            self.feeds[feed].dirty = false;
-            // Readers may leave while they are served.
-            let mut i = 0;
-            while let Some(&slot) = self.feeds.get(feed).and_then(|f| f.readers.get(i)) {
-                self.deliver(feed, slot, now);
-                self.drive(slot, now);
-                let stays = self.feeds.get(feed).and_then(|f| f.readers.get(i)) == Some(&slot);
-                i += usize::from(stays);
+    /// Give readers of sources that are due what is theirs.
+    pub(super) fn deliver_due(&mut self, now: Instant) {
+        let mut i = 0;
+        while let Some(&feed) = self.awaited.get(i) {
+            let due = self.feeds.get(feed).and_then(|f| f.due);
+            if due.is_some_and(|due| due > now) {
+                i += 1;
+                continue;
             }
+            self.awaited.swap_remove(i);
+            if due.is_some() {
+                self.feeds[feed].due = None;
+                self.deliver_all(feed, now);
+            }
+        }
+    }
+
+    fn deliver_all(&mut self, feed: usize, now: Instant) {
+        // Readers may leave while they are served.
+        let mut i = 0;
+        while let Some(&slot) = self.feeds.get(feed).and_then(|f| f.readers.get(i)) {
+            self.deliver(feed, slot, now);
+            // The lean path has put its datagrams out; the library must be asked for its.
+            if matches!(
+                self.sessions.get(slot),
+                Some(Entry {
+                    session: Session::RtcViewer(_),
+                    ..
+                })
+            ) {
+                self.drive(slot, now);
+            }
+            let stays = self.feeds.get(feed).and_then(|f| f.readers.get(i)) == Some(&slot);
+            i += usize::from(stays);
         }
     }
 
@@ -243,10 +259,10 @@ impl Shard {
 
     /// Send the outboxes to the threads that subscribed.
     pub(super) fn relay(&mut self) {
-        for (_, feed) in &mut self.feeds {
-            if feed.outbox.is_empty() {
+        for index in self.relaying.drain(..) {
+            let Some(feed) = self.feeds.get_mut(index) else {
                 continue;
-            }
+            };
             let packets = std::mem::take(&mut feed.outbox);
             for &thread in &feed.subscribers {
                 let key = feed.source.key.clone();
