@@ -11,6 +11,8 @@ use super::overuse::Usage;
 use super::units::Bitrate;
 
 const BACKOFF: f64 = 0.85;
+/// Of what is sent: little of it stays in a queue.
+const CREEPING: f64 = 0.85;
 /// Of what is sent: nothing of it stays in a queue.
 const ALL: f64 = 0.9;
 /// Of the rate of a queue that drains: what may be sent all the time.
@@ -83,8 +85,17 @@ pub(super) struct Evidence {
     pub rtt: Duration,
     /// No queue stands.
     pub queue_free: bool,
+    /// A long queue stands that was not to be expected, whether it grows or not.
+    pub queue_stands: bool,
     /// The sender sends much less than the estimate.
     pub application_limited: bool,
+}
+
+impl Evidence {
+    /// All of the little that is sent arrives: the queue is another's, or was made before.
+    fn all_arrives(&self, arriving: Bitrate) -> bool {
+        self.application_limited && arriving >= self.sent * ALL
+    }
 }
 
 /// The delay-based estimate.
@@ -118,6 +129,11 @@ impl Aimd {
 
     /// Judge anew; true when the rate was lowered.
     pub fn update(&mut self, now: Instant, evidence: &Evidence) -> bool {
+        if evidence.queue_stands && evidence.usage != Usage::Over {
+            self.state = State::Hold;
+            self.bound(now, evidence);
+            return false;
+        }
         self.state = match (evidence.usage, self.state) {
             (Usage::Over, _) => State::Decrease,
             (Usage::Under, _) => State::Hold,
@@ -175,10 +191,7 @@ impl Aimd {
             .changed
             .is_some_and(|at| now.saturating_duration_since(at) < interval);
         let lowered = match evidence.bottleneck.or(evidence.acknowledged) {
-            // All that is sent arrives: the queue is another's, or was made before.
-            Some(arriving) if evidence.application_limited && arriving >= evidence.sent * ALL => {
-                return false;
-            }
+            Some(arriving) if evidence.all_arrives(arriving) => return false,
             Some(arriving) if early && arriving >= self.estimate * 0.5 => return false,
             Some(arriving) => {
                 let lowered = self.below(arriving);
@@ -198,6 +211,18 @@ impl Aimd {
         let before = self.estimate;
         self.estimate = before.min(lowered);
         self.estimate < before
+    }
+
+    /// A queue that does not shrink leaves nothing to grow into: no more than what drains it. That is
+    /// for the queue that creeps; one that grows quickly is overuse.
+    fn bound(&mut self, now: Instant, evidence: &Evidence) {
+        let Some(rate) = evidence.bottleneck else {
+            return;
+        };
+        let creeps = rate >= evidence.sent * CREEPING && !evidence.all_arrives(rate);
+        if creeps && rate * SUSTAINED < self.estimate {
+            self.set(now, rate * SUSTAINED);
+        }
     }
 
     fn below(&mut self, acknowledged: Bitrate) -> Bitrate {
@@ -228,6 +253,7 @@ mod tests {
             used: Bitrate::from_kbps(acknowledged_kbps),
             rtt: RTT,
             queue_free: true,
+            queue_stands: false,
             application_limited: false,
         }
     }
@@ -326,6 +352,20 @@ mod tests {
         };
         assert!(aimd.update(now + RTT, &shrunk));
         assert_eq!(aimd.estimate(), Bitrate::from_kbps(255));
+    }
+
+    #[test]
+    fn queue_that_stands_bounds_to_what_drains_it() {
+        let now = Instant::now();
+        let mut aimd = Aimd::new(Bitrate::from_kbps(1200));
+        let standing = Evidence {
+            queue_stands: true,
+            queue_free: false,
+            bottleneck: Some(Bitrate::from_kbps(1000)),
+            ..evidence(Usage::Normal, 1000)
+        };
+        run(&mut aimd, now, 5, &standing);
+        assert_eq!(aimd.estimate(), Bitrate::from_kbps(950));
     }
 
     #[test]

@@ -24,6 +24,8 @@ const HEADROOM: f64 = 1.1;
 const PROVEN_HEADROOM: f64 = 1.05;
 /// A probe's result falls a little short of its rate.
 const PROBE_MARGIN: f64 = 1.08;
+/// And to be a step of its own at all.
+const DISTANCE: f64 = 1.1;
 /// Head-room without a probe must last this long.
 const SUSTAINED: Duration = Duration::from_secs(2);
 const PROVEN_FOR: Duration = Duration::from_secs(3);
@@ -33,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const CALM: Duration = Duration::from_secs(1);
 /// Congestion this soon after a step up is its consequence.
 const REGRET: Duration = Duration::from_secs(6);
-const FIRST_BLOCK: Duration = Duration::from_secs(20);
+const FIRST_BLOCK: Duration = Duration::from_secs(10);
 const MAX_BLOCK: Duration = Duration::from_secs(160);
 /// After this time on a layer earlier failures are forgotten.
 const FORGIVEN: Duration = Duration::from_secs(30);
@@ -173,7 +175,11 @@ impl Ladder {
     /// A larger picture with fewer frames must cost more than the smaller with all of them. Rates
     /// vary, though, and what is in use stays.
     fn add(&mut self, rung: Rung, in_use: bool) {
-        let cheaper = self.rungs().iter().filter(|other| other.rate < rung.rate);
+        let dearer_by = if in_use { 1.0 } else { DISTANCE };
+        let cheaper = self
+            .rungs()
+            .iter()
+            .filter(|other| other.rate * dearer_by < rung.rate);
         let place = cheaper.count();
         if rung.rate > Bitrate::ZERO && (in_use || place == self.len) {
             self.len = place + 1;
@@ -261,8 +267,8 @@ impl Allocator {
 
     /// Choose anew: after each report, and some times a second.
     ///
-    /// `offers` are the layers that have media now, with rates measured over a second or so; `audio` is
-    /// what goes to the viewer in any case.
+    /// `offers` are the layers that have media now, with rates averaged over some seconds, so that a
+    /// keyframe is not taken for the rate of its layer; `audio` is what goes to the viewer anyway.
     pub fn update(
         &mut self,
         now: Instant,
@@ -436,7 +442,9 @@ impl Allocator {
         if let (Some(from), true) = (self.target, next < current) {
             self.lowered = Some(now);
             let regret = |at: Instant| now.saturating_duration_since(at) < REGRET;
-            if network.congestion.is_some() && self.raised.take().is_some_and(regret) {
+            let tried = self.running == Some(from.layer);
+            let failed = tried && network.congestion.is_some();
+            if failed && self.raised.take().is_some_and(regret) {
                 self.block(now, from.layer);
             } else if held.is_some_and(|held| held >= FORGIVEN) {
                 self.forgive(from.layer);
@@ -502,7 +510,11 @@ impl Allocator {
             return None;
         }
         let next = current.map_or(0, |current| current + 1).min(top);
-        let needed = |index: usize| (ladder.rungs()[index].rate * HEADROOM + audio) * PROBE_MARGIN;
+        let again = 1.0 / (1.0 - network.loss.min(0.5));
+        let needed = |index: usize| {
+            let video = ladder.rungs()[index].rate * HEADROOM * again;
+            (video + audio) * PROBE_MARGIN
+        };
         Some(Wanted {
             next: needed(next),
             top: needed(top),

@@ -58,6 +58,10 @@ pub use units::{Bitrate, Stamp};
 
 /// A queue that is longer than expected by less than this is no congestion, whatever its trend.
 const UNEXPLAINED_QUEUE: Duration = Duration::from_millis(15);
+/// And by this much more it leaves no room to grow, even if it does not grow itself.
+const STANDING_QUEUE: Duration = Duration::from_millis(35);
+/// Who shares a queue with one that fills it must bear more of it to get a share; for this long.
+const SHARED_FOR: Duration = Duration::from_secs(30);
 /// How long after the estimate was lowered the network counts as congested.
 const CONGESTED_FOR: Duration = Duration::from_millis(300);
 /// Nothing is heard although packets are sent: the path is blocked.
@@ -153,6 +157,7 @@ pub struct Estimator {
     unheard_since: Option<Instant>,
     congested: Option<(Instant, Congestion)>,
     proven: Option<(Instant, Bitrate)>,
+    foreign_queue: Option<Instant>,
     arrived: Vec<Arrived>,
 }
 
@@ -190,6 +195,7 @@ impl Estimator {
             unheard_since: None,
             congested: None,
             proven: None,
+            foreign_queue: None,
             arrived: Vec::new(),
         }
     }
@@ -367,7 +373,8 @@ impl Estimator {
     }
 
     /// The queue did not drain while nothing was sent: it is another's, or the path is longer now.
-    pub fn accept_queue(&mut self) {
+    pub fn accept_queue(&mut self, now: Instant) {
+        self.foreign_queue = Some(now);
         self.queue.accept();
     }
 
@@ -403,7 +410,14 @@ impl Estimator {
     }
 
     fn judge(&mut self, now: Instant, newest_sent: Stamp) {
-        let bearable = UNEXPLAINED_QUEUE + self.queue.jitter() * 2;
+        let lately = |at: Instant| now.saturating_duration_since(at) < SHARED_FOR;
+        let shared = self.foreign_queue.is_some_and(lately);
+        let sharing = if shared {
+            STANDING_QUEUE
+        } else {
+            Duration::ZERO
+        };
+        let bearable = UNEXPLAINED_QUEUE + sharing + self.queue.jitter() * 2;
         let usage = match self.overuse.usage() {
             Usage::Over if self.queue.unexplained() < bearable => Usage::Under,
             usage => usage,
@@ -418,6 +432,7 @@ impl Estimator {
                 .rate()
                 .map(|rate| rate * self.loss.inherent_scale()),
             queue_free: self.queue.standing() < bearable,
+            queue_stands: !shared && self.queue.unexplained() > bearable + STANDING_QUEUE,
             sent: self.sending.bitrate(now),
             used: self.sending.allocated() * (1.0 + self.loss.average()),
             rtt: self.rtt.unwrap_or(FIRST_RTT),
@@ -436,7 +451,10 @@ impl Estimator {
         }
     }
 
-    fn take_probe(&mut self, now: Instant, result: ProbeResult, usage: Usage) {
+    fn take_probe(&mut self, now: Instant, mut result: ProbeResult, usage: Usage) {
+        if result.saturated {
+            result.rate = result.rate * self.loss.inherent_scale();
+        }
         let estimate = self.aimd.estimate();
         if result.confirmed {
             self.proven = Some((now, result.rate));

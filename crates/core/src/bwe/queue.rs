@@ -18,6 +18,8 @@ const TRAIN_US: (i64, i64) = (60_000, 250_000);
 const JITTER_WEIGHT: f64 = 1.0 / 128.0;
 const MAX_JITTER_US: i64 = 50_000;
 const MAX_EXPECTED_S: f64 = 60.0;
+/// A little faster than the estimate, or sending at just that rate would seem a burst.
+const DRAIN: f64 = 1.05;
 /// A burst explains a queue for about this long; sending too much all the time does not.
 const BURST_S: f64 = 1.5;
 
@@ -71,7 +73,8 @@ impl Backlog {
     pub fn on_sent(&mut self, now: Instant, bytes: u16, rate: Bitrate) -> Duration {
         let passed = now.saturating_duration_since(self.at.replace(now).unwrap_or(now));
         let bytes_a_second = (rate.as_f64() / 8.0).max(1.0);
-        self.bytes = (self.bytes - passed.as_secs_f64() * bytes_a_second).max(0.0);
+        let drained = passed.as_secs_f64() * bytes_a_second * DRAIN;
+        self.bytes = (self.bytes - drained).max(0.0);
         self.bytes *= (-passed.as_secs_f64() / BURST_S).exp();
         self.bytes += f64::from(bytes);
         Duration::from_secs_f64((self.bytes / bytes_a_second).min(MAX_EXPECTED_S))

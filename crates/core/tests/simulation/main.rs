@@ -13,6 +13,9 @@ fn table() {
             continue;
         }
         for seed in 1..=seeds {
+            if std::env::var("SEED").is_ok_and(|only| only != seed.to_string()) {
+                continue;
+            }
             let begun = std::time::Instant::now();
             let o = scenario.run(seed);
             let shares: Vec<_> = o.shares().iter().map(|s| format!("{:.2}", s)).collect();

@@ -13,6 +13,8 @@ const KEYFRAME_DELAY_US: u64 = 60_000;
 const KEYFRAME_SCALE: f64 = 5.0;
 /// Publishers pace a frame: this multiple of the layer's rate.
 const PACING: f64 = 2.5;
+/// Weight of the last second in a layer's rate.
+const SMOOTHING: f64 = 0.3;
 /// Temporal layer of each frame, and the bytes of each relative to the mean.
 const TEMPORAL: [(u8, f64); 4] = [(0, 1.6), (2, 0.8), (1, 0.8), (2, 0.8)];
 
@@ -139,7 +141,8 @@ impl Publisher {
                 let mut total = 0;
                 for (measured, bytes) in encoding.measured.iter_mut().zip(sent) {
                     total += bytes;
-                    *measured = total as f64 * 8e-3 / seconds;
+                    let new = total as f64 * 8e-3 / seconds;
+                    *measured += (new - *measured) * SMOOTHING;
                 }
             }
         }

@@ -156,7 +156,7 @@ impl Sender {
             .allocator
             .update(now, audio, &offers, Wishes::default(), &network);
         if decision.foreign_queue {
-            self.estimator.accept_queue();
+            self.estimator.accept_queue(now);
         }
         self.estimator.set_allocated(decision.allocated);
         self.estimator.want_probe(decision.probe);
