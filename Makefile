@@ -82,7 +82,7 @@ check-types: setup
 	tools/node_modules/.bin/pyright --pythonpath $(BIN)/python --warnings
 
 check-imports: setup
-	PYTHONPATH=tools $(BIN)/lint-imports --no-cache
+	PYTHONPATH=tools $(BIN)/lint-imports --no-cache --no-logo
 
 check-core-stub: setup
 	MYPYPATH=python $(BIN)/stubtest --mypy-config-file tools/stubtest.ini stagecast._core
@@ -133,7 +133,7 @@ check-spec: setup
 
 .make/web: .make/web-deps $(WEB_SOURCES)
 	@echo 'stagecast: building the web apps'
-	@npm --prefix web run --silent build -- --logLevel warn
+	@npm --prefix web run --silent build > .make/web.log 2>&1 || { cat .make/web.log >&2; exit 1; }
 	@touch $@
 
 .make/tools: tools/package.json tools/package-lock.json
