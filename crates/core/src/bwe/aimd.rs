@@ -219,7 +219,7 @@ impl Aimd {
         let Some(rate) = evidence.bottleneck else {
             return;
         };
-        let creeps = rate >= evidence.sent * CREEPING && !evidence.all_arrives(rate);
+        let creeps = rate >= evidence.sent * CREEPING && !evidence.application_limited;
         if creeps && rate * SUSTAINED < self.estimate {
             self.set(now, rate * SUSTAINED);
         }

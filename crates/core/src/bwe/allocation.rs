@@ -307,9 +307,10 @@ impl Allocator {
     fn drain(&mut self, now: Instant, network: &Network) -> Option<bool> {
         let Some(mut drain) = self.draining else {
             let lately = |at: Instant| now.saturating_duration_since(at) < FOREIGN_FOR;
-            let queue = network.queue > DRAIN_ABOVE && network.congestion.is_some();
-            let ours = !self.foreign.is_some_and(lately);
-            self.draining = (queue && ours && self.target.is_some()).then_some(Drain {
+            let ours = network.congestion.is_some() && !self.foreign.is_some_and(lately);
+            let paused = self.began && self.target.is_none();
+            let begin = network.queue > DRAIN_ABOVE && (ours || paused);
+            self.draining = begin.then_some(Drain {
                 since: now,
                 longest: network.queue,
             });
