@@ -11,6 +11,8 @@ const AUDIO_BYTES: usize = 80 + OVERHEAD;
 /// How long the publisher takes to hear of a request and to encode.
 const KEYFRAME_DELAY_US: u64 = 60_000;
 const KEYFRAME_SCALE: f64 = 5.0;
+/// An encoder that follows an estimate keeps its keyframes small.
+const SMALL_KEYFRAME_SCALE: f64 = 2.0;
 /// Publishers pace a frame: this multiple of the layer's rate.
 const PACING: f64 = 2.5;
 /// Weight of the last second in a layer's rate.
@@ -44,6 +46,7 @@ struct Encoding {
     /// Bytes of keyframes still to be saved on the frames after.
     debt: f64,
     paced_until: u64,
+    keyframe_scale: f64,
     sent: [u64; 3],
     measured: [f64; 3],
 }
@@ -71,6 +74,7 @@ impl Publisher {
                 began: false,
                 debt: 0.0,
                 paced_until: 0,
+                keyframe_scale: KEYFRAME_SCALE,
                 sent: [0; 3],
                 measured: shares.map(|share| share * kbps),
             }
@@ -106,6 +110,7 @@ impl Publisher {
     /// Follow an estimate, as an encoder does that serves one viewer only.
     pub fn set_rate(&mut self, layer: usize, kbps: f64) {
         self.encodings[layer].kbps = kbps;
+        self.encodings[layer].keyframe_scale = SMALL_KEYFRAME_SCALE;
     }
 
     /// Ask for a keyframe of a layer.
@@ -153,7 +158,7 @@ impl Publisher {
             let ready = |at: u64| now >= at + KEYFRAME_DELAY_US;
             let keyframe = !encoding.began || encoding.asked.is_some_and(ready);
             let (temporal, share) = match (keyframe, self.temporal) {
-                (true, _) => (0, KEYFRAME_SCALE),
+                (true, _) => (0, encoding.keyframe_scale),
                 (false, true) => TEMPORAL[self.frames as usize % TEMPORAL.len()],
                 (false, false) => (0, 1.0),
             };
@@ -165,7 +170,7 @@ impl Publisher {
             let noise = self.random.between(0.8, 1.2);
             let saved = encoding.debt.min(mean * 0.2);
             encoding.debt += if keyframe {
-                mean * (KEYFRAME_SCALE - 1.0)
+                mean * (encoding.keyframe_scale - 1.0)
             } else {
                 -saved
             };

@@ -1,6 +1,10 @@
 //! What came of a run.
 
+use stagecast_core::bwe::Bitrate;
+
 use super::link::LinkSpec;
+use super::run::Scenario;
+use super::viewer::Viewer;
 
 /// One second of a run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,8 +36,8 @@ pub struct Outcome {
     pub frozen_ms: (u64, u64),
     /// Changes of what is forwarded: when in milliseconds, and to which layer and temporal layer.
     pub changes: Vec<(u32, Option<(usize, u8)>)>,
-    /// Audio packets sent and arrived.
-    pub audio: (u64, u64),
+    /// Share of the audio packets that arrived.
+    pub audio: f64,
     /// Bytes sent in all, for probes, and again.
     pub bytes: (u64, u64, u64),
     /// Rates that could have been chosen in kbit/s, audio included, growing.
@@ -113,3 +117,62 @@ impl Outcome {
         self.frozen_ms.0 as f64 / (self.seconds.len() as f64 * 1e3)
     }
 }
+
+/// Takes notes during a run.
+#[derive(Default)]
+pub struct Recorder {
+    seconds: Vec<Second>,
+    waits: Vec<u32>,
+    this_second: Vec<u32>,
+    media_bytes: u64,
+}
+
+impl Recorder {
+    /// A packet waited so many microseconds in the queue.
+    pub fn waited(&mut self, us: u64) {
+        self.this_second.push(us as u32);
+    }
+
+    /// A second is over.
+    pub fn second(&mut self, link: u32, estimate: Bitrate, chosen: u32, viewer: &Viewer) {
+        self.this_second.sort_unstable();
+        let p95 = self.this_second.get(self.this_second.len() * 95 / 100);
+        self.seconds.push(Second {
+            link,
+            estimate: (estimate.as_bps() / 1000) as u32,
+            goodput: ((viewer.media_bytes - self.media_bytes) * 8 / 1000) as u32,
+            chosen,
+            queue_ms: p95.map_or(0, |us| us / 1000),
+        });
+        self.media_bytes = viewer.media_bytes;
+        self.waits.append(&mut self.this_second);
+    }
+
+    /// The run is over.
+    pub fn finish(
+        mut self,
+        scenario: &Scenario,
+        seed: u64,
+        viewer: &Viewer,
+        changes: Vec<(u32, Option<(usize, u8)>)>,
+        bytes: (u64, u64, u64),
+    ) -> Outcome {
+        self.waits.sort_unstable();
+        Outcome {
+            name: scenario.name,
+            seed,
+            seconds: self.seconds,
+            waits: self.waits,
+            frozen_ms: (viewer.frozen.0 / 1000, viewer.frozen.1 / 1000),
+            changes,
+            audio: viewer.audio_packets as f64 / f64::from(scenario.seconds * AUDIO_PACKETS),
+            bytes,
+            rungs: scenario.rungs(),
+            link: scenario.link.clone(),
+            competing: scenario.competing,
+        }
+    }
+}
+
+/// Audio packets a second.
+const AUDIO_PACKETS: u32 = 50;

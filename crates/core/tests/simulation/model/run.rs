@@ -3,24 +3,27 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use stagecast_core::bwe::{
-    Allocator, Bitrate, Config, Estimator, LayerOffer, PacketKind, Target, Wanted, Wishes,
-};
+use stagecast_core::bwe::{Bitrate, Config, Estimator, PacketKind, Wanted};
 use stagecast_proto::rtcp::{Compound, Packet};
 
 use super::link::{Link, LinkSpec};
 use super::media::{Publisher, VideoPacket};
-use super::outcome::{Outcome, Second};
+use super::outcome::{Outcome, Recorder};
 use super::random::Random;
+use super::selection::{AUDIO_KBPS, Selection};
 use super::tcp::{Segment, Tcp};
 use super::viewer::{Content, Report, Viewer, Wire};
 
-const TICK_US: u64 = 1_000;
+/// Everything happens at whole milliseconds, but for what the link does.
+pub const TICK_US: u64 = 1_000;
+/// The allocator is asked at least this often.
+pub const ALLOCATE_US: u64 = 100_000;
 const RESEND_MEMORY: usize = 1024;
 /// Retransmissions take at most this share of the estimate, saved up over this time.
 const RESEND_SHARE: f64 = 0.3;
 const RESEND_SPAN: Duration = Duration::from_millis(500);
-const AUDIO_KBPS: u32 = 56;
+/// What an encoder wants at most that follows the estimate, in kbit/s.
+const ENCODER_KBPS: u64 = 12_000;
 
 /// What is sent over which link.
 #[derive(Clone, Debug)]
@@ -39,11 +42,106 @@ pub struct Scenario {
     pub seconds: u32,
 }
 
-enum Crossing {
-    Ours(Wire),
+/// What crosses the link: what the viewer is sent, or what competes with it.
+pub enum Crossing<T> {
+    /// For the viewer.
+    Ours(T),
+    /// Of the other flow.
     Other(Segment),
 }
 
+impl Scenario {
+    /// Run it with our estimator.
+    pub fn run(&self, seed: u64) -> Outcome {
+        let mut seeds = Random::new(seed);
+        let start = Instant::now();
+        let mut link = Link::new(self.link.clone(), seeds.next());
+        let mut publisher = self.publisher(seeds.next());
+        let mut viewer = Viewer::new(self.link.rtt_ms, seeds.next());
+        let mut tcp = self.tcp();
+        let mut sender = Sender::new(start);
+        let mut back: VecDeque<(u64, Report)> = VecDeque::new();
+        let mut recorder = Recorder::default();
+        let mut allocate_at = 0;
+
+        for us in (0..self.end_us()).step_by(TICK_US as usize) {
+            let now = start + Duration::from_micros(us);
+            let mut out = Vec::new();
+            while let Some((_, report)) = back.pop_front_if(|(at, _)| *at <= us) {
+                if matches!(report, Report::Twcc(_)) {
+                    allocate_at = us;
+                }
+                out.extend(sender.on_report(us, now, report, &mut publisher));
+            }
+            if us >= allocate_at {
+                allocate_at = us + ALLOCATE_US;
+                sender.allocate(us, now, &mut publisher, self.layers.is_empty());
+            }
+            sender.send(us, now, &mut publisher, &mut out);
+            for wire in out {
+                link.push(us, wire.bytes, Crossing::Ours(wire));
+            }
+            tcp.run(us, |bytes, segment| {
+                link.push(us, bytes, Crossing::Other(segment));
+            });
+            while let Some(delivered) = link.pop(us) {
+                match delivered.packet {
+                    Crossing::Ours(wire) => {
+                        viewer.on_arrival(delivered.at, &wire);
+                        recorder.waited(delivered.waited);
+                    }
+                    Crossing::Other(segment) => tcp.on_arrival(delivered.at, segment),
+                }
+            }
+            let back_us = u64::from(self.link.rtt_ms) * 500;
+            let reports = viewer.reports(us).into_iter();
+            back.extend(reports.map(|report| (us + back_us, report)));
+            if (us + TICK_US).is_multiple_of(1_000_000) {
+                let estimate = sender.estimator.estimate(now);
+                let chosen = sender.selection.kbps(&publisher);
+                recorder.second(self.link.rate_at(us), estimate, chosen, &viewer);
+            }
+        }
+        viewer.finish(self.end_us());
+        recorder.finish(self, seed, &viewer, sender.selection.changes, sender.bytes)
+    }
+
+    /// The publisher before the link.
+    pub fn publisher(&self, seed: u64) -> Publisher {
+        if self.layers.is_empty() {
+            return Publisher::new(&[500], false, seed);
+        }
+        Publisher::new(self.layers, self.temporal, seed)
+    }
+
+    /// The flow that competes.
+    pub fn tcp(&self) -> Tcp {
+        let (from, to) = self.competing.unwrap_or_default();
+        Tcp::new(from, to, self.link.rtt_ms)
+    }
+
+    /// The end of the run.
+    pub fn end_us(&self) -> u64 {
+        u64::from(self.seconds) * 1_000_000
+    }
+
+    /// What can be chosen in kbit/s, audio included.
+    pub fn rungs(&self) -> Vec<u32> {
+        let shares: &[f64] = if self.temporal { &[0.6, 1.0] } else { &[1.0] };
+        let mut rungs: Vec<u32> = Vec::new();
+        for &layer in self.layers {
+            for share in shares {
+                let rung = (f64::from(layer) * share) as u32 + AUDIO_KBPS;
+                if rungs.last().is_none_or(|&last| rung > last) {
+                    rungs.push(rung);
+                }
+            }
+        }
+        rungs
+    }
+}
+
+/// A packet that may have to be sent again.
 #[derive(Clone, Copy)]
 struct Resend {
     seq: u32,
@@ -54,42 +152,28 @@ struct Resend {
 /// The forwarding end for one viewer.
 struct Sender {
     estimator: Estimator,
-    allocator: Allocator,
-    target: Option<Target>,
-    stop: bool,
-    running: Option<Target>,
-    began_frame: bool,
+    selection: Selection,
     next_transport: u64,
     next_seq: u32,
-    next_frame: u32,
     sent: VecDeque<Resend>,
-    bytes: (u64, u64, u64),
-    audio_packets: u64,
     keyframe_seq: u32,
     resend_at: u64,
     resend_bytes: f64,
-    changes: Vec<(u32, Option<(usize, u8)>)>,
+    bytes: (u64, u64, u64),
 }
 
 impl Sender {
     fn new(start: Instant) -> Self {
         Self {
             estimator: Estimator::new(Config::default(), start),
-            allocator: Allocator::new(),
-            target: None,
-            stop: true,
-            running: None,
-            began_frame: false,
+            selection: Selection::new(),
             next_transport: 0,
             next_seq: 0,
-            next_frame: 0,
             sent: VecDeque::new(),
-            bytes: (0, 0, 0),
-            audio_packets: 0,
             keyframe_seq: 0,
             resend_at: 0,
             resend_bytes: 0.0,
-            changes: Vec::new(),
+            bytes: (0, 0, 0),
         }
     }
 
@@ -110,248 +194,56 @@ impl Sender {
         }
     }
 
-    /// Whether this packet goes to the viewer; a switch happens at the target's keyframe.
-    fn takes(&mut self, us: u64, packet: &VideoPacket) -> bool {
-        if let Some(target) = self.target
-            && packet.layer == target.layer
-            && packet.keyframe
-            && packet.index == 0
-            && self.running.is_none_or(|r| r.layer != target.layer)
-        {
-            self.running = Some(target);
-            self.allocator.on_switched(target.layer);
-            self.note(us, Some(target));
-        }
-        let Some(running) = self.running.filter(|r| r.layer == packet.layer) else {
-            return false;
-        };
-        if packet.index == 0 {
-            self.began_frame = packet.temporal <= running.temporal;
-            if self.began_frame {
-                self.next_frame += 1;
-            }
-        }
-        self.began_frame
-    }
-
-    fn note(&mut self, us: u64, target: Option<Target>) {
-        let change = target.map(|t| (t.layer, t.temporal));
-        if self.changes.last().is_none_or(|(_, last)| *last != change) {
-            self.changes.push(((us / 1000) as u32, change));
-        }
-    }
-
-    fn allocate(&mut self, us: u64, now: Instant, publisher: &mut Publisher) {
+    fn allocate(&mut self, us: u64, now: Instant, publisher: &mut Publisher, encoder: bool) {
         self.estimator.handle_timeout(now);
-        let offers: Vec<_> = (0..publisher.layers())
-            .map(|layer| {
-                let rates: Vec<_> = publisher.rates(layer);
-                let rates: Vec<_> = rates.into_iter().map(Bitrate::from_bps).collect();
-                LayerOffer::with_temporal(layer, &rates)
-            })
-            .collect();
+        if encoder {
+            return self.follow(us, now, publisher);
+        }
         let network = self.estimator.network(now);
-        let audio = Bitrate::from_kbps(AUDIO_KBPS.into());
-        let decision = self
-            .allocator
-            .update(now, audio, &offers, Wishes::default(), &network);
+        let decision = self.selection.choose(us, now, publisher, &network);
         if decision.foreign_queue {
             self.estimator.accept_queue(now);
         }
         self.estimator.set_allocated(decision.allocated);
         self.estimator.want_probe(decision.probe);
-        self.target = decision.target;
-        self.stop = decision.stop;
-        match (self.target, &mut self.running) {
-            (Some(target), Some(running)) if target.layer == running.layer => {
-                *running = target;
-                self.note(us, Some(target));
-            }
-            (Some(target), _) => publisher.request_keyframe(us, target.layer),
-            (None, _) => {}
+    }
+
+    /// An encoder for this viewer alone, which wants ever more.
+    fn follow(&mut self, us: u64, now: Instant, publisher: &mut Publisher) {
+        let estimate = self.estimator.estimate(now);
+        let video = (estimate.as_bps() / 1000).saturating_sub(AUDIO_KBPS.into());
+        publisher.set_rate(0, video.clamp(30, ENCODER_KBPS) as f64);
+        self.estimator.set_allocated(estimate);
+        self.estimator.want_probe(Some(Wanted {
+            next: estimate * 1.5,
+            top: Bitrate::from_kbps(ENCODER_KBPS),
+        }));
+        self.selection.pin(us, publisher);
+    }
+
+    fn send(&mut self, us: u64, now: Instant, publisher: &mut Publisher, out: &mut Vec<Wire>) {
+        let (mut video, mut audio) = (Vec::new(), Vec::new());
+        publisher.run(us, |packet| video.push(packet), |bytes| audio.push(bytes));
+        for bytes in audio {
+            out.push(self.wire(now, bytes, Content::Audio, PacketKind::Media));
         }
-        if self.stop || self.target.is_none() {
-            self.running = None;
-            self.note(us, None);
+        for packet in video {
+            if let Some(frame) = self.selection.take(us, &packet) {
+                out.push(self.forward(us, now, frame, &packet));
+            }
+        }
+        while let Some(probe) = self.estimator.poll_probe(now) {
+            for _ in 0..probe.bytes / probe.packet_bytes {
+                let (bytes, kind) = (probe.packet_bytes, PacketKind::Padding);
+                out.push(self.wire(now, bytes, Content::Padding, kind));
+            }
         }
     }
 
-    fn on_report(
-        &mut self,
-        us: u64,
-        now: Instant,
-        report: Report,
-        publisher: &mut Publisher,
-    ) -> Vec<Wire> {
-        let mut again = Vec::new();
-        match report {
-            Report::Twcc(bytes) => {
-                for packet in Compound::new(&bytes) {
-                    if let Ok(Packet::Twcc(twcc)) = packet {
-                        self.estimator.on_twcc(now, &twcc);
-                    }
-                }
-            }
-            Report::Loss(fraction) => self.estimator.on_receiver_loss(now, fraction),
-            Report::Pli => {
-                if let Some(running) = self.running {
-                    publisher.request_keyframe(us, running.layer);
-                }
-            }
-            Report::Nack(missing) => {
-                let rtt = self.estimator.rtt().map_or(0, |rtt| rtt.as_micros() as u64);
-                let second = self.estimator.estimate(now).bytes_in(RESEND_SPAN) as f64;
-                let passed = (us - self.resend_at) as f64 / RESEND_SPAN.as_micros() as f64;
-                self.resend_at = us;
-                let most = second * RESEND_SHARE;
-                self.resend_bytes = (self.resend_bytes + passed * most).min(most);
-                // What was lost before the last keyframe is of no use any more.
-                let useful = self.keyframe_seq;
-                for seq in missing.into_iter().filter(|&seq| seq >= useful) {
-                    let known = self.sent.iter_mut().find(|sent| sent.seq == seq);
-                    let Some(sent) = known.filter(|sent| us > sent.sent + rtt) else {
-                        continue;
-                    };
-                    if self.resend_bytes < sent.wire.bytes as f64 {
-                        break;
-                    }
-                    self.resend_bytes -= sent.wire.bytes as f64;
-                    sent.sent = us;
-                    let Wire { bytes, content, .. } = sent.wire;
-                    again.push(self.wire(now, bytes, content, PacketKind::Retransmission));
-                }
-            }
-        }
-        again
-    }
-}
-
-impl Scenario {
-    /// Run it.
-    pub fn run(&self, seed: u64) -> Outcome {
-        let mut seeds = Random::new(seed);
-        let start = Instant::now();
-        let mut link = Link::new(self.link.clone(), seeds.next());
-        let elastic = self.layers.is_empty();
-        let layers = if elastic { &[500] } else { self.layers };
-        let mut publisher = Publisher::new(layers, self.temporal, seeds.next());
-        let mut viewer = Viewer::new(self.link.rtt_ms, seeds.next());
-        let (from, to) = self.competing.unwrap_or_default();
-        let mut tcp = Tcp::new(from, to, self.link.rtt_ms);
-        let mut sender = Sender::new(start);
-        let mut back: VecDeque<(u64, Report)> = VecDeque::new();
-        let back_us = u64::from(self.link.rtt_ms) * 500;
-        let mut allocate_at = 0;
-        let mut seconds = Vec::new();
-        let (mut waits, mut second_waits) = (Vec::new(), Vec::new());
-        let mut second_bytes = 0;
-
-        for us in (0..u64::from(self.seconds) * 1_000_000).step_by(TICK_US as usize) {
-            let now = start + Duration::from_micros(us);
-            let mut out = Vec::new();
-            while let Some((_, report)) = back.pop_front_if(|(at, _)| *at <= us) {
-                let judged = matches!(report, Report::Twcc(_));
-                out.extend(sender.on_report(us, now, report, &mut publisher));
-                if judged {
-                    allocate_at = us;
-                }
-            }
-            if us >= allocate_at {
-                allocate_at = us + 100_000;
-                if elastic {
-                    sender.follow(us, now, &mut publisher);
-                } else {
-                    sender.allocate(us, now, &mut publisher);
-                }
-            }
-            let (mut video, mut audio) = (Vec::new(), Vec::new());
-            publisher.run(us, |packet| video.push(packet), |bytes| audio.push(bytes));
-            for bytes in audio {
-                sender.audio_packets += 1;
-                out.push(sender.wire(now, bytes, Content::Audio, PacketKind::Media));
-            }
-            for packet in video {
-                if sender.takes(us, &packet) {
-                    out.push(sender.forward(us, now, &packet));
-                }
-            }
-            while let Some(probe) = sender.estimator.poll_probe(now) {
-                for _ in 0..probe.bytes / probe.packet_bytes {
-                    let (bytes, kind) = (probe.packet_bytes, PacketKind::Padding);
-                    out.push(sender.wire(now, bytes, Content::Padding, kind));
-                }
-            }
-            for wire in out {
-                link.push(us, wire.bytes, Crossing::Ours(wire));
-            }
-            tcp.run(us, |bytes, segment| {
-                link.push(us, bytes, Crossing::Other(segment));
-            });
-            while let Some(delivered) = link.pop(us) {
-                match delivered.packet {
-                    Crossing::Ours(wire) => {
-                        viewer.on_arrival(delivered.at, &wire);
-                        second_waits.push(delivered.waited as u32);
-                    }
-                    Crossing::Other(segment) => tcp.on_arrival(delivered.at, segment),
-                }
-            }
-            for report in viewer.reports(us) {
-                back.push_back((us + back_us, report));
-            }
-            if (us + TICK_US) % 1_000_000 == 0 {
-                second_waits.sort_unstable();
-                let p95 = second_waits.get(second_waits.len() * 95 / 100);
-                let network = sender.estimator.network(now);
-                seconds.push(Second {
-                    link: self.link.rate_at(us),
-                    estimate: (network.estimate.as_bps() / 1000) as u32,
-                    goodput: ((viewer.media_bytes - second_bytes) * 8 / 1000) as u32,
-                    chosen: sender.chosen_kbps(&publisher),
-                    queue_ms: p95.map_or(0, |us| us / 1000),
-                });
-                second_bytes = viewer.media_bytes;
-                waits.append(&mut second_waits);
-            }
-        }
-        viewer.finish(u64::from(self.seconds) * 1_000_000);
-        waits.sort_unstable();
-        Outcome {
-            name: self.name,
-            seed,
-            seconds,
-            waits,
-            frozen_ms: (viewer.frozen.0 / 1000, viewer.frozen.1 / 1000),
-            changes: sender.changes,
-            audio: (sender.audio_packets, viewer.audio_packets),
-            bytes: sender.bytes,
-            rungs: self.rungs(),
-            link: self.link.clone(),
-            competing: self.competing,
-        }
-    }
-
-    /// What can be chosen in kbit/s, audio included.
-    fn rungs(&self) -> Vec<u32> {
-        let shares: &[f64] = if self.temporal { &[0.6, 1.0] } else { &[1.0] };
-        let mut rungs: Vec<u32> = Vec::new();
-        for &layer in self.layers {
-            for share in shares {
-                let rung = (f64::from(layer) * share) as u32 + AUDIO_KBPS;
-                if rungs.last().is_none_or(|&last| rung > last) {
-                    rungs.push(rung);
-                }
-            }
-        }
-        rungs
-    }
-}
-
-impl Sender {
-    fn forward(&mut self, us: u64, now: Instant, packet: &VideoPacket) -> Wire {
+    fn forward(&mut self, us: u64, now: Instant, frame: u32, packet: &VideoPacket) -> Wire {
         let content = Content::Video {
             seq: self.next_seq,
-            frame: self.next_frame,
+            frame,
             count: packet.count,
             keyframe: packet.keyframe,
         };
@@ -371,33 +263,50 @@ impl Sender {
         wire
     }
 
-    /// An encoder for this viewer alone, which wants ever more.
-    fn follow(&mut self, us: u64, now: Instant, publisher: &mut Publisher) {
-        self.estimator.handle_timeout(now);
-        let estimate = self.estimator.estimate(now);
-        let video = (estimate.as_bps() / 1000).saturating_sub(AUDIO_KBPS.into());
-        self.estimator.set_allocated(estimate);
-        publisher.set_rate(0, (video as f64).clamp(30.0, 12_000.0));
-        self.estimator.want_probe(Some(Wanted {
-            next: estimate * 1.5,
-            top: Bitrate::from_kbps(12_000),
-        }));
-        let only = Target {
-            layer: 0,
-            temporal: 0,
-        };
-        self.target = Some(only);
-        if self.running.is_none() {
-            publisher.request_keyframe(us, 0);
+    fn on_report(
+        &mut self,
+        us: u64,
+        now: Instant,
+        report: Report,
+        publisher: &mut Publisher,
+    ) -> Vec<Wire> {
+        match report {
+            Report::Twcc(bytes) => {
+                for packet in Compound::new(&bytes) {
+                    if let Ok(Packet::Twcc(twcc)) = packet {
+                        self.estimator.on_twcc(now, &twcc);
+                    }
+                }
+            }
+            Report::Loss(fraction) => self.estimator.on_receiver_loss(now, fraction),
+            Report::Pli => self.selection.refresh(us, publisher),
+            Report::Nack(missing) => return self.resend(us, now, missing),
         }
+        Vec::new()
     }
 
-    fn chosen_kbps(&self, publisher: &Publisher) -> u32 {
-        let video = self.running.map_or(0, |running| {
-            let rates = publisher.rates(running.layer);
-            let index = usize::from(running.temporal).min(rates.len() - 1);
-            (rates[index] / 1000) as u32
-        });
-        video + AUDIO_KBPS
+    fn resend(&mut self, us: u64, now: Instant, missing: Vec<u32>) -> Vec<Wire> {
+        let rtt = self.estimator.rtt().map_or(0, |rtt| rtt.as_micros() as u64);
+        let most = self.estimator.estimate(now).bytes_in(RESEND_SPAN) as f64 * RESEND_SHARE;
+        let passed = (us - self.resend_at) as f64 / RESEND_SPAN.as_micros() as f64;
+        self.resend_at = us;
+        self.resend_bytes = (self.resend_bytes + passed * most).min(most);
+        let mut again = Vec::new();
+        // What was lost before the last keyframe is of no use any more.
+        let useful = self.keyframe_seq;
+        for seq in missing.into_iter().filter(|&seq| seq >= useful) {
+            let known = self.sent.iter_mut().find(|sent| sent.seq == seq);
+            let Some(sent) = known.filter(|sent| us > sent.sent + rtt) else {
+                continue;
+            };
+            let Wire { bytes, content, .. } = sent.wire;
+            if self.resend_bytes < bytes as f64 {
+                break;
+            }
+            self.resend_bytes -= bytes as f64;
+            sent.sent = us;
+            again.push(self.wire(now, bytes, content, PacketKind::Retransmission));
+        }
+        again
     }
 }

@@ -26,6 +26,16 @@ pub fn elastic(name: &'static str, link: LinkSpec) -> Scenario {
     }
 }
 
+/// Those whose name contains this.
+pub fn named(part: &str) -> Vec<Scenario> {
+    let found: Vec<_> = all()
+        .into_iter()
+        .filter(|s| s.name.contains(part))
+        .collect();
+    assert!(!found.is_empty(), "no scenario has {part} in its name");
+    found
+}
+
 /// All of them.
 pub fn all() -> Vec<Scenario> {
     let steady = LinkSpec::steady;
@@ -47,21 +57,21 @@ pub fn all() -> Vec<Scenario> {
         ..steady(kbps)
     };
     vec![
-        ladder("300 kbit/s", steady(300)),
-        ladder("700 kbit/s", steady(700)),
-        ladder("1 Mbit/s", steady(1000)),
-        ladder("2 Mbit/s", steady(2000)),
-        ladder("3 Mbit/s", steady(3000)),
-        ladder("10 Mbit/s", steady(10_000)),
+        ladder("steady 300 kbit/s", steady(300)),
+        ladder("steady 700 kbit/s", steady(700)),
+        ladder("steady 1 Mbit/s", steady(1000)),
+        ladder("steady 2 Mbit/s", steady(2000)),
+        ladder("steady 3 Mbit/s", steady(3000)),
+        ladder("steady 10 Mbit/s", steady(10_000)),
         ladder("steps 1 - 0.3 - 10 - 2", LinkSpec::steps(up_down)),
         ladder(
             "step down 10 - 0.7",
             LinkSpec::steps(&[(0, 10_000), (30, 700)]),
         ),
         ladder("step up 0.3 - 3", LinkSpec::steps(&[(0, 300), (30, 3000)])),
-        ladder("3 Mbit/s, 20 ms", rtt(3000, 20)),
-        ladder("3 Mbit/s, 300 ms", rtt(3000, 300)),
-        ladder("700 kbit/s, 300 ms", rtt(700, 300)),
+        ladder("3 Mbit/s, 20 ms round trip", rtt(3000, 20)),
+        ladder("3 Mbit/s, 300 ms round trip", rtt(3000, 300)),
+        ladder("700 kbit/s, 300 ms round trip", rtt(700, 300)),
         ladder("3 Mbit/s, 2 % loss", loss(3000, 0.02)),
         ladder("4 Mbit/s, 5 % loss", loss(4000, 0.05)),
         ladder("4 Mbit/s, 10 % loss", loss(4000, 0.10)),
@@ -84,6 +94,9 @@ pub fn all() -> Vec<Scenario> {
         },
         elastic("encoder, 1 Mbit/s", steady(1000)),
         elastic("encoder, 5 Mbit/s", steady(5000)),
-        elastic("encoder, steps", LinkSpec::steps(up_down)),
+        elastic(
+            "encoder, 1 - 4 - 2 Mbit/s",
+            LinkSpec::steps(&[(0, 1000), (20, 4000), (40, 2000)]),
+        ),
     ]
 }
