@@ -76,8 +76,8 @@ class Namespace:
 
 RULES = """
 table inet loss {{
-  chain arriving {{ type filter hook input priority 0; meta l4proto udp numgen random mod 100 < {percent} drop; }}
-  chain leaving {{ type filter hook output priority 0; meta l4proto udp numgen random mod 100 < {percent} drop; }}
+  chain arriving {{ type filter hook input priority 0; meta l4proto udp {share} drop; }}
+  chain leaving {{ type filter hook output priority 0; meta l4proto udp {share} drop; }}
 }}
 """
 
@@ -86,7 +86,8 @@ table inet loss {{
 async def namespace(folder: Path, *, percent: int) -> AsyncGenerator[Namespace, None]:
     """Make the namespace and take it away again; `Unavailable` where that is not allowed.
 
-    Loss comes from netem, or from nftables in kernels without netem.
+    Loss comes from netem, or from nftables in kernels without netem. 100 % means that datagrams are blocked, while
+    TCP passes, as behind a strict firewall.
     """
     if os.geteuid() != 0:
         raise Unavailable("a network namespace needs root")
@@ -105,20 +106,29 @@ async def namespace(folder: Path, *, percent: int) -> AsyncGenerator[Namespace, 
         await _run("ip", "-n", name, "addr", "add", f"{inside}/30", "dev", "inside")
         await _run("ip", "-n", name, "link", "set", "inside", "up")
         await _run("ip", "-n", name, "link", "set", "lo", "up")
-        try:
-            netem = ("root", "netem", "loss", f"{percent}%")
-            await _run("tc", "qdisc", "add", "dev", cable, *netem)
-            await _run("tc", "-n", name, "qdisc", "add", "dev", "inside", *netem)
-        except Unavailable:
-            rules = RULES.format(percent=percent)
+        if percent == 100 or not await _netem(name, cable, percent):
+            share = "" if percent == 100 else f"numgen random mod 100 < {percent}"
+            rules = RULES.format(share=share)
             await _run("ip", "netns", "exec", name, "nft", "-f", "-", given=rules)
         script = folder / "chromium"
         script.write_text(f'#!/bin/sh\nexec ip netns exec {name} /usr/bin/chromium "$@"\n')
         script.chmod(script.stat().st_mode | stat.S_IXUSR)
         yield Namespace(name, outside, str(script))
     finally:
-        # The cable goes with the namespace that holds its other end.
+        # A browser may still hold the namespace, and with it the other end of the cable.
         await _run("ip", "netns", "delete", name)
+        if (Path("/sys/class/net") / cable).exists():
+            await _run("ip", "link", "delete", cable)
+
+
+async def _netem(name: str, cable: str, percent: int) -> bool:
+    netem = ("root", "netem", "loss", f"{percent}%")
+    try:
+        await _run("tc", "qdisc", "add", "dev", cable, *netem)
+        await _run("tc", "-n", name, "qdisc", "add", "dev", "inside", *netem)
+    except Unavailable:
+        return False
+    return True
 
 
 async def _run(*command: str, given: str = "") -> None:

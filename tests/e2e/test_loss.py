@@ -1,8 +1,10 @@
-"""A viewer behind a network that loses 5 % of all datagrams in both directions."""
+"""Viewers behind a network that loses 5 % of all datagrams in both directions, or that lets none through."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,9 @@ from tests.e2e import ffmpeg
 from tests.e2e.browser import Page
 from tests.e2e.conftest import Open
 from tests.e2e.deadline import until
-from tests.e2e.loss import Namespace, Relay, Unavailable, namespace
-from tests.e2e.server import Server, Token
-from tests.e2e.watching import hears, sees
+from tests.e2e.loss import Relay, Unavailable, namespace
+from tests.e2e.server import Server
+from tests.e2e.watching import hears, report, sees, watches
 
 SHARE = 0.05
 
@@ -52,21 +54,35 @@ async def test_a_viewer_behind_a_lossy_relay_goes_on(server: Server, rtc: Open) 
 async def test_a_viewer_in_a_lossy_network_namespace_goes_on(
     open_page: Open, origin: str, tmp_path: Path
 ) -> None:
+    async with behind(tmp_path, round(SHARE * 100), open_page, origin) as (viewer, url):
+        await watches_through_loss(viewer, url)
+
+
+async def test_a_viewer_behind_a_firewall_without_udp_watches_over_tcp(
+    open_page: Open, origin: str, tmp_path: Path
+) -> None:
+    async with behind(tmp_path, 100, open_page, origin) as (viewer, url):
+        await watches(viewer, url)
+        assert (await report(viewer))["protocol"] == "tcp"
+
+
+@asynccontextmanager
+async def behind(
+    folder: Path, percent: int, open_page: Open, origin: str
+) -> AsyncGenerator[tuple[Page, str], None]:
+    """A page behind a network that loses that share, and the address of a live stream."""
     try:
-        async with namespace(tmp_path, percent=round(SHARE * 100)) as network:
+        async with namespace(folder, percent=percent) as network:
             # Started after the network is there, so that its address is among the candidates.
-            server = await Server.start("lossy", tmp_path / "data")
+            server = await Server.start("lossy", folder / "data")
             try:
-                await in_namespace(await server.token("lossy"), network, open_page, origin)
+                token = await server.token("lossy")
+                async with await ffmpeg.Publisher.start(token, size="640x360"):
+                    await until(token.live, what="ffmpeg is live")
+                    viewer = await open_page("chromium", prefix=network.chromium)
+                    await viewer.goto(f"{origin}/rtc.html".replace("127.0.0.1", network.outside))
+                    yield viewer, token.whep.replace("127.0.0.1", network.outside)
             finally:
                 await server.stop()
     except Unavailable as reason:
         pytest.skip(str(reason))
-
-
-async def in_namespace(token: Token, network: Namespace, open_page: Open, origin: str) -> None:
-    async with await ffmpeg.Publisher.start(token, size="640x360"):
-        await until(token.live, what="ffmpeg is live")
-        viewer = await open_page("chromium", prefix=network.chromium)
-        await viewer.goto(f"{origin}/rtc.html".replace("127.0.0.1", network.outside))
-        await watches_through_loss(viewer, token.whep.replace("127.0.0.1", network.outside))

@@ -51,8 +51,8 @@ class Tour:
     def url(self, path: str) -> str:
         return self.token.server.url + path.format(token=self.token.id, account=self.token.account)
 
-    async def look(self, name: str) -> None:
-        """Take the four pictures, and ask axe about each."""
+    async def look(self, name: str, *, over: str | None = None) -> None:
+        """Take the four pictures, with the pointer over an element, and ask axe about each."""
         page = self.page
         wrong: list[str] = []
         for theme in THEMES:
@@ -62,6 +62,8 @@ class Tour:
                 scrolls = await page.evaluate(
                     "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
                 )
+                if over:
+                    await page.hover(over)
                 await page.screenshot(ARTIFACTS / "pages" / f"{name}-{width}-{theme}.png")
                 where = f"{width} px {theme}"
                 if scrolls > 0:
@@ -107,7 +109,8 @@ async def test_page(tour: Tour, name: str) -> None:
 async def test_viewer_with_picture(tour: Tour) -> None:
     await tour.page.goto(tour.token.viewer)
     await plays(tour.page)
-    await tour.look("viewer")
+    # The controls show while the pointer moves.
+    await tour.look("viewer", over="stagecast-player")
 
 
 async def test_add_token_dialog(tour: Tour) -> None:
