@@ -126,6 +126,7 @@ impl LossControl {
         }
     }
 
+    #[cfg(test)]
     pub fn limit(&self) -> Limit {
         self.limit
     }

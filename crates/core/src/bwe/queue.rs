@@ -21,7 +21,7 @@ const MAX_EXPECTED_S: f64 = 60.0;
 /// A little faster than the estimate, or sending at just that rate would seem a burst.
 const DRAIN: f64 = 1.05;
 /// A burst explains a queue for about this long; sending too much all the time does not.
-const BURST_S: f64 = 1.5;
+const BURST_S: f64 = 1.0;
 
 /// Least value of the last one to two spans.
 #[derive(Copy, Clone, Debug)]
