@@ -40,34 +40,41 @@ pub struct Run {
 /// The arena and its runs.
 #[derive(Debug, Default)]
 pub struct Outbox {
+    /// Grows to what the largest turn needed and stays so: clearing it for every
+    /// datagram would cost as much as copying one.
     arena: Vec<u8>,
+    used: usize,
     runs: Vec<Run>,
 }
 
 impl Outbox {
     /// Queue a datagram.
     pub fn push(&mut self, path: Path, bytes: &[u8]) {
-        let start = self.arena.len();
-        self.arena.extend_from_slice(bytes);
-        self.group(path, start);
+        self.push_with(path, bytes.len(), |room| {
+            room.copy_from_slice(bytes);
+            Some(bytes.len())
+        });
     }
 
     /// Queue a datagram that `write` makes in place, in at most `room` bytes; it
-    /// returns the length, or `None` to send nothing.
+    /// returns the length, or `None` to send nothing. What is there before is
+    /// left from earlier turns.
     pub fn push_with(
         &mut self,
         path: Path,
         room: usize,
         write: impl FnOnce(&mut [u8]) -> Option<usize>,
     ) -> bool {
-        let start = self.arena.len();
-        self.arena.resize(start + room, 0);
-        let written = write(&mut self.arena[start..]);
-        self.arena.truncate(start + written.unwrap_or(0).min(room));
-        if written.is_some() {
-            self.group(path, start);
+        let start = self.used;
+        if self.arena.len() < start + room {
+            self.arena.resize((start + room).next_power_of_two(), 0);
         }
-        written.is_some()
+        let Some(written) = write(&mut self.arena[start..start + room]) else {
+            return false;
+        };
+        self.used = start + written.min(room);
+        self.group(path, start);
+        true
     }
 
     /// What is queued, in order.
@@ -77,17 +84,17 @@ impl Outbox {
 
     /// The bytes that runs refer to.
     pub fn arena(&self) -> &[u8] {
-        &self.arena
+        &self.arena[..self.used]
     }
 
     /// Forget everything, keep the memory.
     pub fn clear(&mut self) {
         self.runs.clear();
-        self.arena.clear();
+        self.used = 0;
     }
 
     fn group(&mut self, path: Path, start: usize) {
-        let end = self.arena.len();
+        let end = self.used;
         let len = end - start;
         if let Some(run) = self.runs.last_mut() {
             let whole = run.bytes.len() == run.segment * run.count;

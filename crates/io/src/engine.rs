@@ -23,6 +23,7 @@ use stagecast_core::viewer::Viewer;
 use stagecast_core::viewer::answer::can_be_passive;
 
 use crate::events::{Event, EventQueue};
+use crate::webrtc::feed::BurstWait;
 use crate::webrtc::mailbox::{Command, Mailbox};
 use crate::webrtc::session::Session;
 use crate::webrtc::shard::{self, ShardReport};
@@ -75,7 +76,7 @@ impl Default for EngineConfig {
             max_sessions: 10_000,
             ring_max_bytes: 8 << 20,
             ring_max_ms: 6_000,
-            burst_wait_us: 4_000,
+            burst_wait_us: 5_000,
         }
     }
 }
@@ -157,7 +158,7 @@ pub struct Shared {
     /// Rules of readers.
     pub policy: ReaderPolicy,
     /// Longest wait for the rest of a frame.
-    pub burst_wait: Duration,
+    pub burst_wait: BurstWait,
     /// Events to the control plane.
     pub events: EventQueue,
     /// One mailbox per media thread.
@@ -235,7 +236,7 @@ impl Engine {
                 ..Limits::default()
             },
             policy: ReaderPolicy::default(),
-            burst_wait: Duration::from_micros(config.burst_wait_us),
+            burst_wait: BurstWait::new(Duration::from_micros(config.burst_wait_us), count),
             events: EventQueue::new().map_err(|e| invalid("no eventfd", &e))?,
             mailboxes,
             live: Mutex::default(),

@@ -107,7 +107,7 @@ pub struct ViewerSetup<'a> {
     /// Rules for joining late.
     pub policy: ReaderPolicy,
     /// The caller's randomness, for SSRCs and first sequence numbers.
-    pub random: [u8; 24],
+    pub random: [u8; 10],
     /// When.
     pub now: Instant,
 }

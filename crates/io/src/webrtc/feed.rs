@@ -31,12 +31,30 @@ pub struct Feed {
     pub outbox: Vec<Relayed>,
     /// When new packets go to the readers; `None` while there are none.
     pub due: Option<Instant>,
+    wait: BurstWait,
 }
 
-/// A reader's share of the wait for a burst. A message to a viewer costs the
-/// kernel about as much as a few more packets in it, so a wait pays with many
-/// readers only; few have their packets at once.
-const WAIT_PER_READER: Duration = Duration::from_micros(40);
+/// How long packets wait for the rest of their frame.
+///
+/// A message to a viewer costs the kernel about as much as a few more packets in
+/// it, so a wait pays with many readers only; few have their packets at once.
+#[derive(Debug, Clone, Copy)]
+pub struct BurstWait {
+    /// However many readers there are.
+    pub longest: Duration,
+    /// For each reader on this thread.
+    pub per_reader: Duration,
+}
+
+impl BurstWait {
+    /// For a thread of `threads`, over which readers are spread evenly.
+    pub fn new(longest: Duration, threads: usize) -> Self {
+        Self {
+            longest,
+            per_reader: Duration::from_micros(50) * threads as u32,
+        }
+    }
+}
 
 /// What new packets mean to the thread.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +67,7 @@ pub struct News {
 
 impl Feed {
     /// A feed without publisher and readers.
-    pub fn new(key: SourceKey, limits: Limits) -> Self {
+    pub fn new(key: SourceKey, limits: Limits, wait: BurstWait) -> Self {
         Self {
             source: Source::new(key, limits),
             publisher: None,
@@ -57,6 +75,7 @@ impl Feed {
             subscribers: Vec::new(),
             outbox: Vec::new(),
             due: None,
+            wait,
         }
     }
 
@@ -69,11 +88,13 @@ impl Feed {
     ///
     /// The end of a frame goes out at once, what comes before it waits for it, for
     /// a bounded time, so that a frame is one message to each viewer.
-    fn expect(&mut self, frame_end: bool, now: Instant, longest: Duration) -> bool {
+    fn expect(&mut self, frame_end: bool, now: Instant) -> bool {
         let wait = if frame_end {
             Duration::ZERO
         } else {
-            longest.min(WAIT_PER_READER * self.readers.len() as u32)
+            self.wait
+                .longest
+                .min(self.wait.per_reader * self.readers.len() as u32)
         };
         let due = now + wait;
         let first = self.due.is_none();
@@ -88,7 +109,6 @@ impl Feed {
         track: usize,
         rid: &Arc<str>,
         inbound: Inbound,
-        longest_wait: Duration,
     ) -> News {
         let Some(published) = publisher.tracks().get(track) else {
             return News::default();
@@ -114,12 +134,12 @@ impl Feed {
         }
         News {
             new_layer,
-            awaited: self.expect(frame_end, now, longest_wait),
+            awaited: self.expect(frame_end, now),
         }
     }
 
     /// Take packets that another thread has ingested.
-    pub fn take(&mut self, packets: Vec<Relayed>, now: Instant, longest_wait: Duration) -> News {
+    pub fn take(&mut self, packets: Vec<Relayed>, now: Instant) -> News {
         let ends = |r: &Relayed| r.packet.marker && r.kind == Kind::Video;
         let frame_end = packets.iter().any(ends);
         for relayed in packets {
@@ -132,7 +152,7 @@ impl Feed {
         }
         News {
             new_layer: false,
-            awaited: self.expect(frame_end, now, longest_wait),
+            awaited: self.expect(frame_end, now),
         }
     }
 

@@ -376,8 +376,9 @@ fn send_messages(socket: &UdpSocket, arena: &[u8], batch: &[Option<Message>]) ->
     if count == 0 {
         return Ok(0);
     }
-    let mut names = [const { MaybeUninit::<libc::sockaddr_storage>::zeroed() }; SEND_BATCH];
-    let mut control = [[0u64; CONTROL_SIZE / 8]; SEND_BATCH];
+    // Only what a message uses is written; clearing all would cost more than a seal.
+    let mut names = [const { MaybeUninit::<libc::sockaddr_storage>::uninit() }; SEND_BATCH];
+    let mut control = [const { MaybeUninit::<[u64; CONTROL_SIZE / 8]>::uninit() }; SEND_BATCH];
     let mut vectors = [libc::iovec {
         iov_base: ptr::null_mut(),
         iov_len: 0,
@@ -395,7 +396,7 @@ fn send_messages(socket: &UdpSocket, arena: &[u8], batch: &[Option<Message>]) ->
         header.msg_name = names[i].as_mut_ptr().cast();
         header.msg_iov = &raw mut vectors[i];
         header.msg_iovlen = 1;
-        header.msg_control = control[i].as_mut_ptr().cast();
+        header.msg_control = control[i].write([0; CONTROL_SIZE / 8]).as_mut_ptr().cast();
         header.msg_controllen = CONTROL_SIZE;
         let segment = (run.count > 1).then_some(run.segment as u16);
         // SAFETY: the control buffer has room for both messages.

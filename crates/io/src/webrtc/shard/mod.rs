@@ -264,8 +264,7 @@ impl Shard {
                 }
                 Command::Packets { key, packets } => {
                     if let Some(&feed) = self.by_key.get(&key) {
-                        let wait = self.shared.burst_wait;
-                        if self.feeds[feed].take(packets, now, wait).awaited {
+                        if self.feeds[feed].take(packets, now).awaited {
                             self.awaited.push(feed);
                         }
                     }
@@ -412,6 +411,7 @@ impl Shard {
         }
     }
 
+    /// Send everything that is queued.
     fn flush(&mut self) {
         let sent = udp::send(&self.outbox, &self.udp);
         self.totals.packets_out += sent.datagrams;

@@ -84,10 +84,9 @@ impl Shard {
                 else {
                     return;
                 };
-                let wait = self.shared.burst_wait;
                 let entry = &mut self.feeds[feed];
                 let quiet = entry.outbox.is_empty();
-                let news = entry.ingest(publisher, track, &rid, inbound, wait);
+                let news = entry.ingest(publisher, track, &rid, inbound);
                 if quiet && !entry.outbox.is_empty() {
                     self.relaying.push(feed);
                 }

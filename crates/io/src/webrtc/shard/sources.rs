@@ -17,14 +17,19 @@ use crate::webrtc::feed::Feed;
 use crate::webrtc::mailbox::Command;
 use crate::webrtc::session::Session;
 
+/// Bytes queued for viewers before they are sent.
+const FLUSH_AT: usize = 256 << 10;
+
 impl Shard {
     pub(super) fn feed_of(&mut self, key: SourceKey) -> usize {
         if let Some(&feed) = self.by_key.get(&key) {
             return feed;
         }
-        let feed = self
-            .feeds
-            .insert(Feed::new(key.clone(), self.shared.limits));
+        let feed = self.feeds.insert(Feed::new(
+            key.clone(),
+            self.shared.limits,
+            self.shared.burst_wait,
+        ));
         let home = self.shared.home(&key);
         if home != self.index {
             let command = Command::Subscribe {
@@ -162,6 +167,10 @@ impl Shard {
                 })
             ) {
                 self.drive(slot, now);
+            }
+            // Sealed bytes are sent while they are in the cache, and memory stays small.
+            if self.outbox.arena().len() > FLUSH_AT {
+                self.flush();
             }
             let stays = self.feeds.get(feed).and_then(|f| f.readers.get(i)) == Some(&slot);
             i += usize::from(stays);
