@@ -11,7 +11,7 @@ use stagecast_core::outbox::{Outbox, Path};
 use stagecast_core::packet::Format;
 use stagecast_core::session::peer::Step;
 use stagecast_core::session::{
-    Addresses, Credentials, PublishOptions, Publisher, Refusal, SessionConfig, offer,
+    Addresses, Credentials, PublishOptions, Publisher, Refusal, SessionConfig, ViewerSetup, offer,
 };
 use stagecast_core::viewer::Viewer;
 
@@ -138,20 +138,16 @@ fn open(viewer: bool, text: &str) -> Option<Session> {
         tcp: vec![address(8189)],
     };
     if viewer {
-        let stream = [Format::plain(Codec::Opus), Format::plain(Codec::Vp8)];
-        let policy = ReaderPolicy::default();
-        let made = offer::parse(text, offer::Role::Viewer).and_then(|offer| {
-            Viewer::answer(
-                config,
-                credentials,
-                addresses,
-                offer,
-                &stream,
-                policy,
-                [7; 24],
-                base(),
-            )
-        });
+        let setup = ViewerSetup {
+            credentials,
+            addresses,
+            formats: &[Format::plain(Codec::Opus), Format::plain(Codec::Vp8)],
+            policy: ReaderPolicy::default(),
+            random: [7; 10],
+            now: base(),
+        };
+        let made = offer::parse(text, offer::Role::Viewer)
+            .and_then(|offer| Viewer::answer(config, setup, offer));
         return accepted(made).map(|v| Session::Viewer(Box::new(v)));
     }
     let options = PublishOptions {

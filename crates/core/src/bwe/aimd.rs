@@ -136,9 +136,8 @@ impl Aimd {
         }
         self.state = match (evidence.usage, self.state) {
             (Usage::Over, _) => State::Decrease,
-            (Usage::Under, _) => State::Hold,
             (Usage::Normal, State::Hold | State::Increase) => State::Increase,
-            (Usage::Normal, State::Decrease) => State::Hold,
+            (Usage::Under, _) | (Usage::Normal, State::Decrease) => State::Hold,
         };
         match self.state {
             State::Hold => false,

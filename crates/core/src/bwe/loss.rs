@@ -251,8 +251,9 @@ impl LossControl {
     }
 
     fn take(&mut self, best: Channel, delay_based: f64, newest: Stamp) {
-        let increasing = best.bandwidth > self.channel.bandwidth
-            || (best.bandwidth == self.channel.bandwidth && self.limit == Limit::Increasing);
+        let (new, old) = (best.bandwidth, self.channel.bandwidth);
+        // Not lower: where it stays as it was, an increase under way goes on.
+        let increasing = new > old || (new >= old && self.limit == Limit::Increasing);
         self.channel = best;
         if best.bandwidth.min(self.hard_bound()) >= delay_based {
             self.limit = Limit::None;

@@ -329,7 +329,7 @@ impl Estimator {
             return;
         }
         // Again after a third of the time, and sooner heard means sooner judged.
-        self.unheard_since = Some(now - SILENCE + SILENCE / 3);
+        self.unheard_since = now.checked_sub(SILENCE * 2 / 3);
         let lowered = self.aimd.estimate() * SILENT_BACKOFF;
         self.aimd.set(now, lowered.max(self.config.min));
         self.congest(now, Congestion::Silence);

@@ -356,6 +356,7 @@ mod tests {
 
     const INTERVAL: Duration = Duration::from_secs(2);
 
+    #[allow(clippy::unnecessary_wraps)] // As the prober takes it.
     fn wanted(kbps: u64) -> Option<Wanted> {
         let rate = Bitrate::from_kbps(kbps);
         Some(Wanted {

@@ -263,10 +263,10 @@ impl Shard {
                     }
                 }
                 Command::Packets { key, packets } => {
-                    if let Some(&feed) = self.by_key.get(&key) {
-                        if self.feeds[feed].take(packets, now).awaited {
-                            self.awaited.push(feed);
-                        }
+                    if let Some(&feed) = self.by_key.get(&key)
+                        && self.feeds[feed].take(packets, now).awaited
+                    {
+                        self.awaited.push(feed);
                     }
                 }
                 Command::Finish { key } => {
