@@ -51,7 +51,7 @@ impl BurstWait {
     pub fn new(longest: Duration, threads: usize) -> Self {
         Self {
             longest,
-            per_reader: Duration::from_micros(50) * threads as u32,
+            per_reader: Duration::from_micros(40) * threads as u32,
         }
     }
 }
