@@ -144,16 +144,26 @@ impl Shard {
     }
 
     fn remember_path(&mut self, slot: usize, path: (SocketAddr, bool)) {
+        // An address may have belonged to an earlier session of the same peer.
+        if self.by_path.insert(path, slot) == Some(slot) {
+            return;
+        }
         let entry = &mut self.sessions[slot];
         if entry.paths.contains(&path) {
             return;
         }
-        if entry.paths.len() >= MAX_PATHS {
-            let oldest = entry.paths.remove(0);
-            self.by_path.remove(&oldest);
-        }
         entry.paths.push(path);
-        self.by_path.insert(path, slot);
+        if entry.paths.len() > MAX_PATHS {
+            let oldest = entry.paths.remove(0);
+            self.forget_path(slot, oldest);
+        }
+    }
+
+    /// The session no longer uses this address; another may.
+    pub(super) fn forget_path(&mut self, slot: usize, path: (SocketAddr, bool)) {
+        if self.by_path.get(&path) == Some(&slot) {
+            self.by_path.remove(&path);
+        }
     }
 
     /// Send again what was lost, and ask for a keyframe if the picture is gone.

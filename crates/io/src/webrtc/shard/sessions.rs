@@ -125,7 +125,7 @@ impl Shard {
         self.by_id.remove(&entry.id);
         self.by_ufrag.remove(entry.session.ufrag());
         for path in &entry.paths {
-            self.by_path.remove(path);
+            self.forget_path(slot, *path);
             if !path.1 {
                 self.forget_route(path.0);
             } else if let Some(&connection) = self.by_connection.get(&path.0) {
