@@ -370,8 +370,8 @@ impl Allocator {
         let patient = now.saturating_duration_since(since) < PATIENCE;
         // A small deficit without a queue may be noise; if it is not, the queue will tell.
         let close = ladder.rungs()[current].rate <= budget * CLOSE;
-        let delay = matches!(network.congestion, None | Some(Congestion::Delay));
-        let calm = network.congestion.is_none() || (delay && close);
+        let heard = network.congestion != Some(Congestion::Silence);
+        let calm = network.congestion.is_none() || (heard && close);
         if calm && network.queue < LONG_QUEUE && patient {
             return Some(current);
         }

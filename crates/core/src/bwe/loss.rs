@@ -154,9 +154,9 @@ impl LossControl {
 
     /// A probe has shown that a rate goes through. A policer lets a short one through, so that
     /// counts only when little is lost besides.
-    pub fn set(&mut self, bandwidth: Bitrate) {
+    pub fn prove(&mut self, rate: Bitrate) {
         if self.limit == Limit::None || self.average() < LOSS_THAT_BOUNDS {
-            self.channel.bandwidth = bandwidth.as_f64();
+            self.channel.bandwidth = self.channel.bandwidth.max(rate.as_f64());
         }
     }
 
@@ -418,7 +418,7 @@ mod tests {
         assert_eq!(path.control.limit(), Limit::Increasing);
         let kbps = path.bound_kbps();
         assert!((1050..1400).contains(&kbps), "what arrives allows {kbps}");
-        path.control.set(path.delay_based);
+        path.control.prove(path.delay_based);
         path.send(900, 1.0, |_| false);
         assert_eq!(path.control.limit(), Limit::None);
     }

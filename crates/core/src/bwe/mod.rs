@@ -66,6 +66,8 @@ const SHARED_FOR: Duration = Duration::from_secs(30);
 const CONGESTED_FOR: Duration = Duration::from_millis(300);
 /// Nothing is heard although packets are sent: the path is blocked.
 const SILENCE: Duration = Duration::from_millis(1500);
+/// The estimate is lowered again and again until something is heard.
+const SILENCE_AGAIN: Duration = Duration::from_millis(500);
 const SILENT_BACKOFF: f64 = 0.7;
 /// A change of the rate in use by this factor is a step.
 const CHANGED_RATE: f64 = 1.2;
@@ -155,6 +157,7 @@ pub struct Estimator {
     reference: Option<i64>,
     heard: Option<Instant>,
     unheard_since: Option<Instant>,
+    backed_off: Option<Instant>,
     congested: Option<(Instant, Congestion)>,
     proven: Option<(Instant, Bitrate)>,
     foreign_queue: Option<Instant>,
@@ -193,6 +196,7 @@ impl Estimator {
             reference: None,
             heard: None,
             unheard_since: None,
+            backed_off: None,
             congested: None,
             proven: None,
             foreign_queue: None,
@@ -324,12 +328,11 @@ impl Estimator {
 
     /// Time passes: nothing may have been heard for too long.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let silent = |since: Instant| now.saturating_duration_since(since) >= SILENCE;
-        if self.heard.is_none() || !self.unheard_since.is_some_and(silent) {
+        let lately = |at: Instant| now.saturating_duration_since(at) < SILENCE_AGAIN;
+        if !self.is_silent(now) || self.backed_off.is_some_and(lately) {
             return;
         }
-        // Again after a third of the time, and sooner heard means sooner judged.
-        self.unheard_since = now.checked_sub(SILENCE * 2 / 3);
+        self.backed_off = Some(now);
         let lowered = self.aimd.estimate() * SILENT_BACKOFF;
         self.aimd.set(now, lowered.max(self.config.min));
         self.congest(now, Congestion::Silence);
@@ -338,7 +341,10 @@ impl Estimator {
     /// When to call [`handle_timeout`](Self::handle_timeout) and [`poll_probe`](Self::poll_probe).
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let heard = self.heard.is_some();
-        let silence = self.unheard_since.filter(|_| heard).map(|at| at + SILENCE);
+        let silence = self.unheard_since.filter(|_| heard).map(|at| {
+            let again = self.backed_off.map(|at| at + SILENCE_AGAIN);
+            again.map_or(at + SILENCE, |again| again.max(at + SILENCE))
+        });
         let probe = (heard && self.congestion(now).is_none())
             .then(|| self.prober.poll_timeout(now, self.estimate_at(now)))
             .flatten();
@@ -438,7 +444,10 @@ impl Estimator {
             rtt: self.rtt.unwrap_or(FIRST_RTT),
             application_limited,
         };
-        if self.aimd.update(now, &evidence) {
+        let lowered = self.aimd.update(now, &evidence);
+        // Lowered before, and the sender has not followed yet.
+        let ignored = usage == Usage::Over && evidence.sent > self.aimd.estimate();
+        if lowered || ignored {
             self.congest(now, Congestion::Delay);
         }
         if let Some(result) = self.prober.take_result() {
@@ -458,10 +467,10 @@ impl Estimator {
         let estimate = self.aimd.estimate();
         if result.confirmed {
             self.proven = Some((now, result.rate));
+            self.loss.prove(result.rate);
         }
         if result.confirmed && usage != Usage::Over && result.rate > estimate {
             self.aimd.set(now, result.rate);
-            self.loss.set(result.rate);
         } else if result.saturated {
             // The bottleneck showed. What is in use goes through as it is, so not below that.
             let used = self.sending.allocated() * CHANGED_RATE;
@@ -475,8 +484,16 @@ impl Estimator {
     }
 
     fn congestion(&self, now: Instant) -> Option<Congestion> {
+        if self.is_silent(now) {
+            return Some(Congestion::Silence);
+        }
         let (at, why) = self.congested?;
         (now.saturating_duration_since(at) < CONGESTED_FOR).then_some(why)
+    }
+
+    fn is_silent(&self, now: Instant) -> bool {
+        let silent = |since: Instant| now.saturating_duration_since(since) >= SILENCE;
+        self.heard.is_some() && self.unheard_since.is_some_and(silent)
     }
 
     fn estimate_at(&self, now: Instant) -> Bitrate {
@@ -505,3 +522,6 @@ impl Estimator {
         unwrapped * Twcc::REFERENCE_MICROS
     }
 }
+
+#[cfg(test)]
+mod tests;

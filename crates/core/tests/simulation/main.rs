@@ -3,6 +3,7 @@
 //! Every link runs with some seeds, which a failure prints. `examples/simulation` prints and
 //! draws the same runs; `bench/simulation.md` says how to read them.
 
+mod allocations;
 #[path = "model/mod.rs"]
 mod model;
 

@@ -126,7 +126,11 @@ impl<T> Link<T> {
     /// What has come out by now, in order.
     pub fn pop(&mut self, now: u64) -> Option<Delivered<T>> {
         self.transmit(now);
-        self.flying.pop_front_if(|d| d.at <= now)
+        let first = self.flying.front()?;
+        if first.at > now {
+            return None;
+        }
+        self.flying.pop_front()
     }
 
     fn transmit(&mut self, now: u64) {

@@ -9,6 +9,7 @@ use stagecast_proto::rtcp::{Compound, Packet};
 use super::link::{Link, LinkSpec};
 use super::media::{Publisher, VideoPacket};
 use super::outcome::{Outcome, Recorder};
+use super::pop_due;
 use super::random::Random;
 use super::selection::{AUDIO_KBPS, Selection};
 use super::tcp::{Segment, Tcp};
@@ -67,7 +68,7 @@ impl Scenario {
         for us in (0..self.end_us()).step_by(TICK_US as usize) {
             let now = start + Duration::from_micros(us);
             let mut out = Vec::new();
-            while let Some((_, report)) = back.pop_front_if(|(at, _)| *at <= us) {
+            while let Some((_, report)) = pop_due(&mut back, us) {
                 if matches!(report, Report::Twcc(_)) {
                     allocate_at = us;
                 }

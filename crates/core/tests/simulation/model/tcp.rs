@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::pop_due;
+
 const BYTES: usize = 1500;
 
 /// A packet of the flow, by number.
@@ -45,7 +47,7 @@ impl Tcp {
 
     /// Read acknowledgements and send what the window allows.
     pub fn run(&mut self, now: u64, mut send: impl FnMut(usize, Segment)) {
-        while let Some((_, acked)) = self.acks.pop_front_if(|(at, _)| *at <= now) {
+        while let Some((_, acked)) = pop_due(&mut self.acks, now) {
             let lost = self
                 .in_flight
                 .front()
