@@ -210,13 +210,13 @@ impl Scene {
             for range in run.datagrams() {
                 self.sent += 1;
                 if !(self.loses)(self.sent) {
-                    self.to_peer(&out.arena()[range]);
+                    self.reach_peer(&out.arena()[range]);
                 }
             }
         }
     }
 
-    fn to_peer(&mut self, bytes: &[u8]) {
+    fn reach_peer(&mut self, bytes: &[u8]) {
         let receive = Receive::new(Protocol::Udp, server(), peer_address(), bytes);
         let input = Input::Receive(self.now, receive.expect("a datagram of a known kind"));
         self.peer
@@ -250,13 +250,13 @@ impl Scene {
                 Output::Event(_) => {}
                 Output::Transmit(transmit) => {
                     let mut bytes: Vec<u8> = transmit.contents.into();
-                    self.to_ours(&mut bytes);
+                    self.reach_ours(&mut bytes);
                 }
             }
         }
     }
 
-    fn to_ours(&mut self, bytes: &mut [u8]) {
+    fn reach_ours(&mut self, bytes: &mut [u8]) {
         let local = Some(server().ip());
         let from = Path {
             remote: peer_address(),
@@ -325,7 +325,7 @@ fn both_paths_give_the_peer_the_same_media() {
 #[test]
 fn lost_packets_are_sent_again_on_both_paths() {
     // Every seventh datagram, handshake excepted; the last ones are not asked for.
-    let every_seventh = |n: usize| n % 7 == 0;
+    let every_seventh = |n: usize| n.is_multiple_of(7);
     for lean in [true, false] {
         let got = watch(lean, every_seventh);
         let contiguous = got
