@@ -19,6 +19,7 @@ use str0m::{Candidate, Event, Input, Output, Rtc};
 use crate::model::link::Link;
 use crate::model::media::{OVERHEAD, Publisher, VideoPacket};
 use crate::model::outcome::{Outcome, Recorder};
+use crate::model::pop_due;
 use crate::model::random::Random;
 use crate::model::run::{ALLOCATE_US, Crossing, Scenario, TICK_US};
 use crate::model::selection::Selection;
@@ -48,7 +49,7 @@ pub fn run(scenario: &Scenario, seed: u64) -> Outcome {
     let mut tcp = scenario.tcp();
     let mut selection = Selection::new();
     let mut known = Known::new();
-    let mut keyframe_at: VecDeque<u64> = VecDeque::new();
+    let mut keyframe_at: VecDeque<(u64, ())> = VecDeque::new();
     let mut back: VecDeque<(u64, Vec<u8>)> = VecDeque::new();
     let back_us = u64::from(scenario.link.rtt_ms) * 500;
     let mut recorder = Recorder::default();
@@ -57,10 +58,10 @@ pub fn run(scenario: &Scenario, seed: u64) -> Outcome {
 
     for us in (0..scenario.end_us()).step_by(TICK_US as usize) {
         let now = start + Duration::from_micros(us);
-        while let Some((_, datagram)) = back.pop_front_if(|(at, _)| *at <= us) {
+        while let Some((_, datagram)) = pop_due(&mut back, us) {
             pair.sender.receive(now, RECEIVER, SENDER, &datagram);
         }
-        while keyframe_at.pop_front_if(|at| *at <= us).is_some() {
+        while pop_due(&mut keyframe_at, us).is_some() {
             selection.refresh(us, &mut publisher);
         }
         pair.sender.poll(now);
@@ -106,13 +107,8 @@ pub fn run(scenario: &Scenario, seed: u64) -> Outcome {
         back.extend(reports.map(|report| (us + back_us, report)));
         // str0m reports and repairs; when a picture is lost is for its user to see.
         let lost = |report: &Report| matches!(report, Report::Pli);
-        keyframe_at.extend(
-            viewer
-                .reports(us)
-                .iter()
-                .filter(|r| lost(r))
-                .map(|_| us + back_us),
-        );
+        let asks = viewer.reports(us).iter().any(lost);
+        keyframe_at.extend(asks.then_some((us + back_us, ())));
         if (us + TICK_US).is_multiple_of(1_000_000) {
             let chosen = selection.kbps(&publisher);
             recorder.second(scenario.link.rate_at(us), known.estimate, chosen, &viewer);
@@ -185,7 +181,7 @@ impl Peer {
     fn new(now: Instant, initial: Option<u64>) -> Self {
         let builder = Rtc::builder()
             .set_rtp_mode(true)
-            .enable_bwe(initial.map(|kbps| str0m::bwe::Bitrate::kbps(kbps)));
+            .enable_bwe(initial.map(str0m::bwe::Bitrate::kbps));
         Self {
             rtc: builder.build(now),
             out: Vec::new(),
@@ -374,13 +370,13 @@ fn introduce(sender: &mut Rtc, receiver: &mut Rtc) {
         rtc.add_remote_candidate(candidate(other));
     }
     let identity = |rtc: &mut Rtc| {
-        let mut direct = rtc.direct_api();
+        let direct = rtc.direct_api();
         let fingerprint = direct.local_dtls_fingerprint().clone();
         (fingerprint, direct.local_ice_credentials())
     };
     let of_sender = identity(sender);
     let of_receiver = identity(receiver);
-    let mut start = |rtc: &mut Rtc, (fingerprint, credentials), controlling| {
+    let start = |rtc: &mut Rtc, (fingerprint, credentials), controlling| {
         let mut direct = rtc.direct_api();
         direct.set_remote_fingerprint(fingerprint);
         direct.set_remote_ice_credentials(credentials);

@@ -450,7 +450,7 @@ impl Estimator {
         if lowered || ignored {
             self.congest(now, Congestion::Delay);
         }
-        if let Some(result) = self.prober.take_result() {
+        if let Some(result) = self.prober.take_result(self.loss.inherent_scale()) {
             self.take_probe(now, result, usage);
         }
         let delay_based = self.aimd.estimate();
@@ -460,10 +460,7 @@ impl Estimator {
         }
     }
 
-    fn take_probe(&mut self, now: Instant, mut result: ProbeResult, usage: Usage) {
-        if result.saturated {
-            result.rate = result.rate * self.loss.inherent_scale();
-        }
+    fn take_probe(&mut self, now: Instant, result: ProbeResult, usage: Usage) {
         let estimate = self.aimd.estimate();
         if result.confirmed {
             self.proven = Some((now, result.rate));

@@ -120,13 +120,13 @@ impl Seen {
     }
 
     /// The rate that went through, once enough is back.
-    fn result(&self) -> Option<ProbeResult> {
+    fn result(&self, resent: f64) -> Option<ProbeResult> {
         let least = if self.confirms {
             MIN_BYTES_BACK_TO_CONFIRM
         } else {
             MIN_BYTES_BACK
         };
-        let enough = self.bytes as f64 >= self.bytes_sent as f64 * least;
+        let enough = self.bytes as f64 >= self.bytes_sent as f64 * least / resent;
         if !self.ended || self.packets < MIN_PACKETS_BACK || !enough {
             return None;
         }
@@ -148,7 +148,7 @@ impl Seen {
             arrived.min(sent)
         };
         Some(ProbeResult {
-            rate: Bitrate::from_bps(rate as u64).min(self.rate),
+            rate: Bitrate::from_bps((rate * resent) as u64).min(self.rate),
             saturated: saturated && rate < self.rate.as_f64(),
             confirmed: self.confirms,
         })
@@ -300,12 +300,13 @@ impl Prober {
         }
     }
 
-    /// The best rate that clusters showed since the last call.
-    pub fn take_result(&mut self) -> Option<ProbeResult> {
+    /// The best rate that clusters showed since the last call. For a byte that arrives `resent` are sent,
+    /// because of what the path loses at any rate.
+    pub fn take_result(&mut self, resent: f64) -> Option<ProbeResult> {
         let wanted = self.wanted;
         let mut best = None;
         for seen in self.clusters.iter_mut().flatten().filter(|s| !s.reported) {
-            let Some(result) = seen.result() else {
+            let Some(result) = seen.result(resent) else {
                 continue;
             };
             seen.reported = true;
@@ -394,7 +395,7 @@ mod tests {
                 total += bytes as u64;
             }
         }
-        (prober.take_result(), total)
+        (prober.take_result(1.0), total)
     }
 
     #[test]
@@ -474,7 +475,7 @@ mod tests {
             prober.on_sent(700);
         }
         prober.poll(now + MAX_LENGTH, Bitrate::from_kbps(500), Duration::ZERO);
-        assert_eq!(prober.take_result(), None);
+        assert_eq!(prober.take_result(1.0), None);
         assert!(prober.is_busy(now + Duration::from_millis(300)));
         assert!(!prober.is_busy(now + WAIT_FOR_RESULT));
     }
