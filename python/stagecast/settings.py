@@ -118,7 +118,7 @@ class MediaSettings(Section):
     ring_size: Size = ByteSize(8 << 20)
     ring_duration: Duration = timedelta(seconds=6)
     burst_wait: Annotated[Duration, Field(le=timedelta(milliseconds=20))] = timedelta(
-        milliseconds=4
+        milliseconds=5
     )
     ice_servers: list[IceServer] = []
 
