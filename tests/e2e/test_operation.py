@@ -30,6 +30,8 @@ async def test_a_server_that_is_stopped_says_goodbye_and_keeps_what_it_knows(
     token = await own.token("goodbye")
     publisher, viewer = await asyncio.gather(rtc(), rtc())
     await publishes(publisher, token.whip, token.secret, codec="vp8")
+    # Connected is not yet live: the first packet makes it so.
+    await until(token.live, what="the publisher's media arrives")
     await watches(viewer, token.whep)
 
     assert await own.stop() == 0
