@@ -28,7 +28,9 @@ async def publishes(page: Page, url: str, token: str, **wish: Any) -> Report:
 
 async def watches(page: Page, url: str, token: str | None = None) -> Report:
     """Join, and wait until picture and sound are there."""
-    answer = await page.evaluate("(...given) => watch(...given)", url, token)
+    # A publisher that has connected is live with its first packet: wait for that.
+    patient = f"{url}{'&' if '?' in url else '?'}wait=5"
+    answer = await page.evaluate("(...given) => watch(...given)", patient, token)
     assert answer["status"] == 201, answer
     await sees(page)
     await hears(page)
