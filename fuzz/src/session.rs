@@ -108,7 +108,7 @@ impl Session {
                     }
                     Step::Ended(_) => return true,
                     Step::Media(event) => {
-                        publisher.handle_event(*event, now);
+                        publisher.handle_event(*event);
                     }
                     Step::Connected => {}
                 },

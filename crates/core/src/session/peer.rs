@@ -323,12 +323,8 @@ impl Peer {
 
     fn remote_credentials(&self) -> (&str, &str) {
         let find = |name: &str| {
-            let value = |l: &'_ str| -> Option<usize> { l.strip_prefix(name).map(str::len) };
-            self.offer
-                .lines()
-                .find_map(|l| value(l).map(|len| &l[l.len() - len..]))
-                .unwrap_or_default()
-                .trim_end()
+            let value = self.offer.lines().find_map(|line| line.strip_prefix(name));
+            value.unwrap_or_default().trim_end()
         };
         (find("a=ice-ufrag:"), find("a=ice-pwd:"))
     }

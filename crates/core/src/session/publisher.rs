@@ -135,7 +135,7 @@ impl Publisher {
     }
 
     /// Take an event of the connection.
-    pub fn handle_event(&mut self, event: Event, now: Instant) -> PublisherEvent {
+    pub fn handle_event(&mut self, event: Event) -> PublisherEvent {
         match event {
             Event::RtpPacket(packet) => return self.on_packet(packet),
             Event::SenderFeedback(feedback) => {
@@ -158,7 +158,6 @@ impl Publisher {
             Event::PeerStats(stats) => self.stats = Some(stats),
             _ => {}
         }
-        let _ = now;
         PublisherEvent::Nothing
     }
 

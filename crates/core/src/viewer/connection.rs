@@ -14,7 +14,7 @@ use is::stun::StunMessage;
 
 use crate::outbox::{Outbox, Path};
 use crate::session::{Credentials, Refusal};
-use crate::srtp::{Opener, Profile, Sealer, split_keying_material};
+use crate::srtp::{self, Opener, Profile, Sealer};
 
 /// Largest DTLS flight that is made or taken; certificates are small.
 const DTLS_BUFFER: usize = 2048;
@@ -269,9 +269,7 @@ fn make_keys(material: &[u8], profile: SrtpProfile) -> Result<(Sealer, Opener), 
         SrtpProfile::AEAD_AES_256_GCM => Profile::AeadAes256Gcm,
         other => return Err(format!("unknown SRTP profile {other:?}")),
     };
-    let (send, receive) =
-        split_keying_material(profile, material, true).map_err(|e| e.to_string())?;
-    Ok((Sealer::new(send), Opener::new(receive)))
+    srtp::contexts(profile, material, true).map_err(|e| e.to_string())
 }
 
 fn hmac_sha1(key: &[u8], parts: &[&[u8]]) -> [u8; 20] {

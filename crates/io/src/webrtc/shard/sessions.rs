@@ -70,7 +70,7 @@ impl Shard {
                     track,
                     rid,
                     inbound,
-                } = publisher.handle_event(event, now)
+                } = publisher.handle_event(event)
                 else {
                     return;
                 };
