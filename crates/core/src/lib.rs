@@ -9,6 +9,7 @@
 pub mod bwe;
 pub mod capture;
 pub mod figures;
+pub mod frame;
 pub mod hub;
 pub mod id;
 pub mod outbox;

@@ -3,6 +3,7 @@
 //! [`Engine`] is the whole door to the outside. Nothing here parses media; that
 //! is `stagecast-proto`'s and `stagecast-core`'s work.
 
+pub mod admission;
 pub mod engine;
 pub mod events;
 pub mod webrtc;
