@@ -23,6 +23,8 @@ use stagecast_core::viewer::Viewer;
 use stagecast_core::viewer::answer::can_be_passive;
 
 use crate::events::{Event, EventQueue};
+use crate::frames::FrameHub;
+use crate::runtime::Runtime;
 use crate::webrtc::feed::BurstWait;
 use crate::webrtc::mailbox::{Command, Mailbox};
 use crate::webrtc::session::Session;
@@ -153,6 +155,8 @@ pub struct LiveSource {
 pub struct Shared {
     /// Settings of sessions.
     pub sessions: SessionConfig,
+    /// Sessions at a time.
+    pub max_sessions: usize,
     /// Limits of rings.
     pub limits: Limits,
     /// Rules of readers.
@@ -187,6 +191,33 @@ impl Shared {
         let hasher = BuildHasherDefault::<DefaultHasher>::default();
         (hasher.hash_one(&key.stream) % self.mailboxes.len() as u64) as usize
     }
+
+    /// Whether one more session may come.
+    pub(crate) fn check_room(&self) -> Result<(), EngineError> {
+        if self.closing.load(Ordering::SeqCst) {
+            return Err(EngineError::Closed);
+        }
+        if lock(&self.placed).len() >= self.max_sessions {
+            return Err(EngineError::Full(self.max_sessions));
+        }
+        Ok(())
+    }
+
+    /// Give a session to its media thread.
+    pub(crate) fn place(
+        &self,
+        thread: usize,
+        id: SessionId,
+        key: SourceKey,
+        session: Session,
+    ) -> Result<(), EngineError> {
+        lock(&self.placed).insert(id, thread);
+        self.mailboxes[thread].send(Command::Add { id, key, session });
+        if self.closing.load(Ordering::SeqCst) {
+            return Err(EngineError::Closed);
+        }
+        Ok(())
+    }
 }
 
 /// Sockets, media threads and the hub of one process.
@@ -195,6 +226,7 @@ pub struct Engine {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     next_viewer: AtomicUsize,
+    runtime: Runtime,
     config: EngineConfig,
     port: u16,
 }
@@ -230,6 +262,7 @@ impl Engine {
         }
         let shared = Arc::new(Shared {
             sessions,
+            max_sessions: config.max_sessions,
             limits: Limits {
                 max_bytes: config.ring_max_bytes,
                 max_age: Duration::from_millis(config.ring_max_ms),
@@ -245,6 +278,7 @@ impl Engine {
             generations: AtomicU32::new(1),
             closing: AtomicBool::new(false),
         });
+        let runtime = Runtime::start().map_err(|e| invalid("cannot start network threads", &e))?;
         let mut threads = Vec::new();
         for (index, (inbox, sockets)) in inboxes.into_iter().zip(sockets).enumerate() {
             let shared = Arc::clone(&shared);
@@ -259,6 +293,7 @@ impl Engine {
             shared,
             threads: Mutex::new(threads),
             next_viewer,
+            runtime,
             config,
             port,
         })
@@ -267,6 +302,18 @@ impl Engine {
     /// The bound media port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The threads of protocols other than WebRTC.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// The door for publishers and readers of frames.
+    pub fn frames(&self) -> FrameHub {
+        FrameHub {
+            shared: Arc::clone(&self.shared),
+        }
     }
 
     /// Readable while events wait.
@@ -402,6 +449,7 @@ impl Engine {
     /// Say goodbye to every peer and stop the threads.
     pub fn close(&self) {
         self.shared.closing.store(true, Ordering::SeqCst);
+        self.runtime.close();
         for mailbox in &self.shared.mailboxes {
             mailbox.send(Command::Close);
         }
@@ -413,13 +461,7 @@ impl Engine {
     }
 
     fn check_room(&self) -> Result<(), EngineError> {
-        if self.shared.closing.load(Ordering::SeqCst) {
-            return Err(EngineError::Closed);
-        }
-        if lock(&self.shared.placed).len() >= self.config.max_sessions {
-            return Err(EngineError::Full(self.config.max_sessions));
-        }
-        Ok(())
+        self.shared.check_room()
     }
 
     fn place(
@@ -429,12 +471,7 @@ impl Engine {
         key: SourceKey,
         session: Session,
     ) -> Result<(), EngineError> {
-        lock(&self.shared.placed).insert(id, thread);
-        self.shared.mailboxes[thread].send(Command::Add { id, key, session });
-        if self.shared.closing.load(Ordering::SeqCst) {
-            return Err(EngineError::Closed);
-        }
-        Ok(())
+        self.shared.place(thread, id, key, session)
     }
 
     fn find(&self, session: &str) -> Result<(SessionId, usize), EngineError> {

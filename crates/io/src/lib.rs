@@ -6,6 +6,8 @@
 pub mod admission;
 pub mod engine;
 pub mod events;
+pub mod frames;
+pub mod runtime;
 pub mod webrtc;
 
 pub use engine::{Answer, Engine, EngineConfig, EngineError, Patched};

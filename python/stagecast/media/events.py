@@ -7,7 +7,7 @@ from pydantic import Field, TypeAdapter
 
 SessionKind = Literal["publisher", "viewer"]
 TrackKind = Literal["audio", "video"]
-Codec = Literal["h264", "vp8", "vp9", "av1", "h265", "opus"]
+Codec = Literal["h264", "vp8", "vp9", "av1", "h265", "opus", "aac"]
 
 
 @dataclass(frozen=True, slots=True)

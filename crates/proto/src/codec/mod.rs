@@ -27,6 +27,8 @@ pub enum Codec {
     Av1,
     /// Opus, RFC 7587.
     Opus,
+    /// AAC of MPEG-4 Audio (ISO/IEC 14496-3), in frames only: WebRTC does not carry it.
+    Aac,
 }
 
 /// What a track carries.
@@ -50,13 +52,14 @@ impl Kind {
 
 impl Codec {
     /// Every codec, in no order of preference.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::H264,
         Self::H265,
         Self::Vp8,
         Self::Vp9,
         Self::Av1,
         Self::Opus,
+        Self::Aac,
     ];
 
     /// The name in settings, JSON and metrics: the SDP encoding name in lower case.
@@ -68,6 +71,7 @@ impl Codec {
             Self::Vp9 => "vp9",
             Self::Av1 => "av1",
             Self::Opus => "opus",
+            Self::Aac => "aac",
         }
     }
 
@@ -84,15 +88,20 @@ impl Codec {
     /// Whether it codes audio or video.
     pub const fn kind(self) -> Kind {
         match self {
-            Self::Opus => Kind::Audio,
+            Self::Opus | Self::Aac => Kind::Audio,
             _ => Kind::Video,
         }
+    }
+
+    /// Whether WebRTC carries it, so that its frames can become RTP packets.
+    pub const fn is_webrtc(self) -> bool {
+        !matches!(self, Self::Aac)
     }
 
     /// RTP timestamp units a second.
     pub const fn clock_rate(self) -> u32 {
         match self {
-            Self::Opus => 48_000,
+            Self::Opus | Self::Aac => 48_000,
             _ => 90_000,
         }
     }
@@ -122,7 +131,7 @@ pub fn inspect(codec: Codec, payload: &[u8]) -> PayloadInfo {
         Codec::Vp8 => vp8::inspect(payload),
         Codec::Vp9 => vp9::inspect(payload),
         Codec::Av1 => av1::inspect(payload),
-        Codec::Opus => PayloadInfo {
+        Codec::Opus | Codec::Aac => PayloadInfo {
             keyframe: !payload.is_empty(),
             ..PayloadInfo::default()
         },

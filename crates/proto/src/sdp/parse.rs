@@ -266,7 +266,7 @@ impl Section {
         }
         encoding.clone_into(&mut payload.encoding);
         payload.clock_rate = clock_rate;
-        payload.codec = Codec::from_name(encoding);
+        payload.codec = Codec::from_name(encoding).filter(|codec| codec.is_webrtc());
         Ok(())
     }
 
