@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use stagecast_proto::codec::Codec;
 
+use crate::bwe::MAX_TEMPORAL;
+
 /// What a decoder must be told about a payload, beyond its bytes.
 ///
 /// A reader maps it to a payload type of its own session.
@@ -32,6 +34,110 @@ impl Format {
     }
 }
 
+/// Most spatial layers of one stream; the formats allow eight, nobody sends more than three.
+pub const MAX_SPATIAL: usize = 4;
+
+/// A spatial and a temporal layer of one stream, with all below them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Level {
+    /// Spatial layer; the base is 0.
+    pub spatial: u8,
+    /// Temporal layer; the base is 0.
+    pub temporal: u8,
+}
+
+impl Level {
+    /// All that there is.
+    pub const TOP: Self = Self {
+        spatial: MAX_SPATIAL as u8 - 1,
+        temporal: MAX_TEMPORAL as u8 - 1,
+    };
+
+    /// Its place in a table by spatial, then temporal layer.
+    pub(crate) fn place(self) -> usize {
+        let spatial = usize::from(self.spatial).min(MAX_SPATIAL - 1);
+        let temporal = usize::from(self.temporal).min(MAX_TEMPORAL - 1);
+        spatial * MAX_TEMPORAL + temporal
+    }
+
+    fn bit(self) -> u16 {
+        1 << self.place()
+    }
+}
+
+/// A set of [`Level`]s.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Levels(u16);
+
+impl Levels {
+    /// Every level: what does not scale.
+    pub const ALL: Self = Self(u16::MAX);
+
+    /// With `level`.
+    #[must_use]
+    pub fn with(self, level: Level) -> Self {
+        Self(self.0 | level.bit())
+    }
+
+    /// Those of spatial layers within `spatial` that have at least `temporal`.
+    pub fn range(spatial: std::ops::RangeInclusive<u8>, temporal: u8) -> Self {
+        let mut levels = Self::default();
+        for spatial in spatial {
+            for temporal in temporal.min(Level::TOP.temporal)..=Level::TOP.temporal {
+                levels = levels.with(Level { spatial, temporal });
+            }
+        }
+        levels
+    }
+
+    /// Those of both.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether `level` is among them.
+    pub fn contains(self, level: Level) -> bool {
+        self.0 & level.bit() != 0
+    }
+
+    /// Their places, in order.
+    pub(crate) fn places(self) -> impl Iterator<Item = usize> {
+        (0..MAX_SPATIAL * MAX_TEMPORAL).filter(move |place| self.0 >> place & 1 != 0)
+    }
+}
+
+/// Where a packet stands in a scalable stream, read once when it comes in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(clippy::struct_excessive_bools)] // Independent facts of one packet.
+pub struct Scale {
+    /// Its own layers.
+    pub level: Level,
+    /// Readers of these levels need it.
+    pub needed: Levels,
+    /// Its temporal layer can be followed from here on, whatever was left out before.
+    pub switch_up: bool,
+    /// Last packet of the frame of its spatial layer.
+    pub frame_end: bool,
+    /// Upper spatial layers need the lower ones in keyframes only (the `_KEY` modes), so
+    /// whoever reads one of them cannot go down to another before the next keyframe.
+    pub separate: bool,
+}
+
+impl Scale {
+    /// A packet of a stream that does not scale, or does not tell.
+    pub const NONE: Self = Self {
+        level: Level {
+            spatial: 0,
+            temporal: 0,
+        },
+        needed: Levels::ALL,
+        switch_up: false,
+        frame_end: false,
+        separate: false,
+    };
+}
+
 /// A packet in a layer's ring.
 #[derive(Clone, Debug)]
 pub struct Packet {
@@ -51,6 +157,10 @@ pub struct Packet {
     pub arrival: Instant,
     /// When it was captured, on the engine's clock; never after `arrival`.
     pub capture: Instant,
+    /// Width and height in pixels, when this packet tells.
+    pub resolution: Option<(u16, u16)>,
+    /// Which layers of a scalable stream it belongs to.
+    pub scale: Scale,
     /// Audio level in −dBov and voice activity (RFC 6464).
     pub audio_level: Option<(i8, bool)>,
     /// Payload without RTP header and padding.

@@ -11,13 +11,16 @@
 //! reader that is slow loses its own packets only; a layer is switched only at a
 //! keyframe.
 
+mod rates;
 mod reader;
 mod rewrite;
 pub mod ring;
+mod selection;
 mod source;
 mod track;
 
+pub use rates::{PACKET_OVERHEAD, Rates};
 pub use reader::{EgressTransport, Origin, Outgoing, Reader, ReaderPolicy, Wants};
 pub use rewrite::Patch;
 pub use source::Source;
-pub use track::{Inbound, KeyframeGate, Layer, Track};
+pub use track::{Inbound, KeyframeGate, Layer, Offers, Pick, Track};

@@ -4,15 +4,26 @@
 //! that is catching up is due. It decides what the viewer gets (track, layer,
 //! where to start, at what pace) and hands each packet, with its place in the
 //! viewer's RTP stream, to an [`EgressTransport`], which seals and sends it.
+//!
+//! Which layer that is can be set from outside ([`Reader::set_target`]): a
+//! viewer's bandwidth is not known here. Until that layer has a keyframe the
+//! present one goes on, so a layer that never has one stalls nobody.
 
 use std::time::{Duration, Instant};
 
 use stagecast_proto::codec::Kind;
 
 use super::rewrite::{Continuity, Patch};
+use super::selection::Selection;
 use super::source::Source;
-use super::track::Track;
+use super::track::{Pick, Track};
+use crate::bwe::Target;
 use crate::packet::Packet;
+
+/// A keyframe up to this age counts as coming now.
+const LIVE: Duration = Duration::from_millis(100);
+/// So long the layer that is left may take to end its frame.
+const FRAME_PATIENCE: Duration = Duration::from_millis(20);
 
 /// How a chosen packet reaches one viewer. The only thing that the forwarding
 /// rules know of the viewer's connection.
@@ -32,6 +43,8 @@ pub struct Outgoing<'a> {
     pub seq: u64,
     /// RTP timestamp of the viewer's stream.
     pub timestamp: u32,
+    /// RTP marker: last packet of the picture as this viewer gets it.
+    pub marker: bool,
     /// Capture time of `timestamp`, for sender reports and abs-capture-time.
     pub capture: Instant,
     /// What must be changed in the payload.
@@ -104,11 +117,21 @@ pub struct Wants {
     pub wake: Option<Instant>,
 }
 
+/// What of the video a reader is to be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Choice {
+    /// Nothing chosen: the best there is.
+    target: Option<Target>,
+    hold: bool,
+    paused: bool,
+}
+
 /// One viewer's place in a source.
 #[derive(Debug)]
 pub struct Reader {
     slots: Vec<Slot>,
     policy: ReaderPolicy,
+    choice: Choice,
 }
 
 impl Reader {
@@ -118,7 +141,36 @@ impl Reader {
             .iter()
             .map(|&kind| Slot::new(kind, first_seq))
             .collect();
-        Self { slots, policy }
+        Self {
+            slots,
+            policy,
+            choice: Choice::default(),
+        }
+    }
+
+    /// Give this layer of the video and these temporal layers, from the layer's next keyframe on;
+    /// `None`, as at first, is the best picture there is.
+    ///
+    /// A target without media is no target until it has some. Takes effect with the next `deliver`.
+    pub fn set_target(&mut self, target: Option<Target>) {
+        self.choice.target = target;
+    }
+
+    /// While the keyframe of the target is awaited: do not go on with the present layer.
+    pub fn set_hold(&mut self, hold: bool) {
+        self.choice.hold = hold;
+    }
+
+    /// Send no video; audio goes on. Afterwards video begins at a keyframe that is not old.
+    pub fn set_paused(&mut self, paused: bool) {
+        self.choice.paused = paused;
+    }
+
+    /// The video layer that is really sent, as targets and offers number them.
+    pub fn video_layer(&self) -> Option<usize> {
+        let video = self.slots.iter().find(|s| s.kind == Kind::Video)?;
+        video.reading.as_ref()?;
+        video.number
     }
 
     /// Send what is due.
@@ -128,11 +180,21 @@ impl Reader {
         now: Instant,
         transport: &mut impl EgressTransport,
     ) -> Wants {
-        let mut wants = Wants::default();
+        let mut turn = Turn {
+            source,
+            now,
+            policy: self.policy,
+            transport,
+            wants: Wants::default(),
+        };
         for slot in &mut self.slots {
-            slot.deliver(source, now, self.policy, transport, &mut wants);
+            let choice = match slot.kind {
+                Kind::Video => self.choice,
+                Kind::Audio => Choice::default(),
+            };
+            slot.deliver(choice, &mut turn);
         }
-        wants
+        turn.wants
     }
 
     /// The viewer lost the picture and asks for a keyframe.
@@ -145,14 +207,36 @@ impl Reader {
     }
 }
 
+/// One call of `deliver`.
+struct Turn<'a, T> {
+    source: &'a Source,
+    now: Instant,
+    policy: ReaderPolicy,
+    transport: &'a mut T,
+    wants: Wants,
+}
+
+impl<T> Turn<'_, T> {
+    fn wake(&mut self, at: Instant) {
+        self.wants.wake = Some(self.wants.wake.map_or(at, |wake| wake.min(at)));
+    }
+}
+
 /// The reader's place in one track.
 #[derive(Debug)]
 struct Slot {
     kind: Kind,
     reading: Option<Reading>,
+    selection: Selection,
+    /// Of the layer that was sent last.
+    number: Option<usize>,
     out: Continuity,
     /// A keyframe that starts at or after this ring index is being waited for.
     waiting_from: Option<(u32, usize, usize, u64)>,
+    /// A viewer that sees nothing yet may be shown the recent past, to have a picture at once.
+    may_replay: bool,
+    /// Timestamp, on the way in, of a frame whose last packet has not been sent.
+    open_frame: Option<u32>,
     began: Option<Instant>,
 }
 
@@ -167,122 +251,197 @@ struct Reading {
 
 impl Slot {
     fn new(kind: Kind, first_seq: u16) -> Self {
-        let rate = if kind == Kind::Audio { 48_000 } else { 90_000 };
         Self {
             kind,
             reading: None,
-            out: Continuity::new(rate, first_seq),
+            selection: Selection::default(),
+            number: None,
+            out: Continuity::new(clock_rate(kind), first_seq),
             waiting_from: None,
+            may_replay: true,
+            open_frame: None,
             began: None,
         }
     }
 
-    fn deliver(
-        &mut self,
-        source: &Source,
-        now: Instant,
-        policy: ReaderPolicy,
-        transport: &mut impl EgressTransport,
-        wants: &mut Wants,
-    ) {
+    fn deliver<T: EgressTransport>(&mut self, choice: Choice, turn: &mut Turn<'_, T>) {
+        let (source, now) = (turn.source, turn.now);
         if self
             .reading
             .is_some_and(|r| r.generation != source.generation)
         {
-            self.reading = None;
-            self.waiting_from = None;
+            self.stop(true);
+        }
+        if choice.paused {
+            self.stop(false);
+            return;
         }
         let Some((track_index, track)) = source.first(self.kind) else {
             return;
         };
-        let Some(best) = track.best_layer(now) else {
+        let Some(pick) = self.pick(choice, track, now) else {
             return;
         };
-        let current = self.reading.map(|r| r.layer);
-        if current != Some(best) {
-            self.try_start(source, (track_index, track, best), now, policy, wants);
+        self.selection.aim(pick.level);
+        if self.reading.map(|r| r.layer) != Some(pick.layer) {
+            self.turn_to((track_index, track, pick), turn);
         }
-        self.forward(source, now, policy, transport, wants);
+        let elsewhere = self.reading.is_some_and(|r| r.layer != pick.layer);
+        if elsewhere && choice.hold {
+            self.stop(false);
+            return;
+        }
+        self.forward(None, turn);
+        if let Some(reading) = self.reading {
+            let level = self.selection.level();
+            let layer = reading.layer;
+            self.number = Some(track.number(Pick { layer, level }));
+            if self.selection.awaits_keyframe() && layer == pick.layer {
+                turn.wants.keyframe = Some((track_index, layer));
+            }
+        }
+    }
+
+    /// What should be read. Where the target has no media, what is read goes on.
+    fn pick(&self, choice: Choice, track: &Track, now: Instant) -> Option<Pick> {
+        let Some(target) = choice.target else {
+            return track.best(now);
+        };
+        let present = || {
+            let layer = self.reading.map(|r| r.layer);
+            let layer = layer.filter(|&l| track.is_active(l, now))?;
+            let level = self.selection.level();
+            Some(Pick { layer, level })
+        };
+        let chosen = track.pick(target, now);
+        chosen.or_else(present).or_else(|| track.best(now))
+    }
+
+    /// Send nothing more of what is read.
+    fn stop(&mut self, may_replay: bool) {
+        if self.reading.take().is_some() {
+            self.waiting_from = None;
+            self.open_frame = None;
+        }
+        self.may_replay = may_replay || (self.may_replay && self.out.newest().is_none());
     }
 
     /// Begin (or switch to) a layer if a decoder can start there.
-    fn try_start(
+    fn turn_to<T: EgressTransport>(
         &mut self,
-        source: &Source,
-        (track_index, track, layer_index): (usize, &Track, usize),
-        now: Instant,
-        policy: ReaderPolicy,
-        wants: &mut Wants,
+        place: (usize, &Track, Pick),
+        turn: &mut Turn<'_, T>,
     ) {
-        let ring = &track.layers[layer_index].ring;
+        let (track_index, track, pick) = place;
+        let ring = &track.layers[pick.layer].ring;
+        let awaited = (turn.source.generation, track_index, pick.layer);
         let waiting = self
             .waiting_from
-            .filter(|w| (w.0, w.1, w.2) == (source.generation, track_index, layer_index))
+            .filter(|w| (w.0, w.1, w.2) == awaited)
             .map(|w| w.3);
-        let start = match self.kind {
-            Kind::Audio => ring
-                .end()
-                .checked_sub(1)
-                .and_then(|i| Some((i, ring.get(i)?))),
-            Kind::Video => ring.keyframe().filter(|(index, first)| {
-                let age = now.saturating_duration_since(first.arrival);
-                let fresh = age <= policy.replay_max_age || !track.can_ask_keyframe;
-                // A switch between layers must not go back in time.
-                let awaited = waiting.is_some_and(|from| *index >= from);
-                awaited || (fresh && self.reading.is_none())
-            }),
-        };
-        let Some((cursor, first)) = start else {
+        let Some((cursor, first)) = self.start_in(track, pick.layer, waiting, turn) else {
             if waiting.is_none() {
-                let awaited = (source.generation, track_index, layer_index, ring.end());
-                self.waiting_from = Some(awaited);
+                self.waiting_from = Some((awaited.0, awaited.1, awaited.2, ring.end()));
             }
             if self.kind == Kind::Video {
-                wants.keyframe = Some((track_index, layer_index));
+                turn.wants.keyframe = Some((track_index, pick.layer));
             }
             return;
         };
+        if !self.finish_frame(first, turn) {
+            return;
+        }
         let newest = ring.last().expect("the ring has the packet to start from");
         let behind = newest.capture.saturating_duration_since(first.capture);
         let catch_up = self.kind == Kind::Video && behind > Duration::from_millis(100);
-        let speed = if catch_up { policy.catch_up_speed } else { 1 };
-        self.out.begin(first, newest.capture, speed);
+        let (live, speed) = if catch_up {
+            (newest.capture, turn.policy.catch_up_speed)
+        } else {
+            (first.capture, 1)
+        };
+        self.out.begin(first, live, speed);
+        self.selection.begin(pick.level);
         self.waiting_from = None;
-        self.began = Some(now);
+        self.may_replay = false;
+        self.began = Some(turn.now);
         self.reading = Some(Reading {
-            generation: source.generation,
+            generation: turn.source.generation,
             track: track_index,
-            layer: layer_index,
+            layer: pick.layer,
             cursor,
-            catching_up_since: catch_up.then_some(now),
+            catching_up_since: catch_up.then_some(turn.now),
         });
     }
 
-    fn forward(
-        &mut self,
-        source: &Source,
-        now: Instant,
-        policy: ReaderPolicy,
-        transport: &mut impl EgressTransport,
-        wants: &mut Wants,
-    ) {
+    /// Where reading the layer can begin now: index and packet.
+    fn start_in<'a, T>(
+        &self,
+        track: &'a Track,
+        layer: usize,
+        waiting: Option<u64>,
+        turn: &Turn<'_, T>,
+    ) -> Option<(u64, &'a Packet)> {
+        let ring = &track.layers[layer].ring;
+        if self.kind == Kind::Audio {
+            let newest = ring.end().checked_sub(1)?;
+            return Some((newest, ring.get(newest)?));
+        }
+        ring.keyframe().filter(|(index, first)| {
+            if waiting.is_some_and(|from| *index >= from) {
+                return true;
+            }
+            let age = turn.now.saturating_duration_since(first.arrival);
+            if self.may_replay {
+                return age <= turn.policy.replay_max_age || !track.can_ask_keyframe;
+            }
+            // Who has seen something must not see it again.
+            age <= LIVE && self.out.newest().is_none_or(|seen| first.capture > seen)
+        })
+    }
+
+    /// Before a switch to `next`: send what is left of the frame that is under way, for a bounded
+    /// time. Whether the switch can be made now.
+    fn finish_frame<T: EgressTransport>(&mut self, next: &Packet, turn: &mut Turn<'_, T>) -> bool {
+        let (Some(frame), Some(reading)) = (self.open_frame, self.reading) else {
+            return true;
+        };
+        if reading.catching_up_since.is_none() {
+            self.forward(Some(frame), turn);
+        }
+        let patience = next.arrival + FRAME_PATIENCE;
+        if self.open_frame.is_none() || turn.now >= patience {
+            self.open_frame = None;
+            return true;
+        }
+        turn.wake(patience);
+        false
+    }
+
+    /// Send what the layer that is read has; `only` the rest of this frame.
+    fn forward<T: EgressTransport>(&mut self, only: Option<u32>, turn: &mut Turn<'_, T>) {
         let Some(reading) = &mut self.reading else {
             return;
         };
-        let Some(track) = source.tracks.get(reading.track) else {
-            return;
-        };
-        let Some(layer) = track.layers.get(reading.layer) else {
+        let Some(layer) = turn
+            .source
+            .tracks
+            .get(reading.track)
+            .and_then(|track| track.layers.get(reading.layer))
+        else {
             return;
         };
         let ring = &layer.ring;
         // Fell behind the ring: what is gone is a gap, which the viewer repairs by a keyframe.
         reading.cursor = reading.cursor.max(ring.start());
         while let Some(packet) = ring.get(reading.cursor) {
+            if only.is_some_and(|frame| frame != packet.timestamp) {
+                self.open_frame = None;
+                return;
+            }
             if let Some(since) = reading.catching_up_since {
-                let due = since + self.out.elapsed(packet) / policy.catch_up_speed.max(1);
-                if due > now {
-                    wants.wake = Some(wants.wake.map_or(due, |w| w.min(due)));
+                let due = since + self.out.elapsed(packet) / turn.policy.catch_up_speed.max(1);
+                if due > turn.now {
+                    turn.wake(due);
                     return;
                 }
             }
@@ -294,20 +453,25 @@ impl Slot {
             };
             reading.cursor += 1;
             let capture = match reading.catching_up_since {
-                Some(_) => now,
+                Some(_) => turn.now,
                 None => packet.capture,
             };
-            if let Some(place) = self.out.place(packet, capture) {
+            if !self.selection.takes(packet) {
+                self.out.skip(packet);
+            } else if let Some(place) = self.out.place(packet, capture) {
+                let marker = self.selection.ends_picture(packet);
+                self.open_frame = (!marker).then_some(packet.timestamp);
                 let out = Outgoing {
                     kind: self.kind,
                     packet,
                     seq: place.seq,
                     timestamp: place.timestamp,
+                    marker,
                     capture,
-                    patch: self.out.patch(packet),
+                    patch: place.patch,
                     origin,
                 };
-                transport.send(now, &out);
+                turn.transport.send(turn.now, &out);
             }
             if reading.catching_up_since.is_some() && reading.cursor == ring.end() {
                 self.out.caught_up(packet);
@@ -331,9 +495,16 @@ impl Slot {
         // a start that is under way the time to arrive.
         let settled = |at: Instant| now.saturating_duration_since(at) > Duration::from_secs(1);
         if self.began.is_none_or(settled) {
-            self.reading = None;
+            self.stop(true);
             wants.wake = Some(now);
         }
+    }
+}
+
+fn clock_rate(kind: Kind) -> u32 {
+    match kind {
+        Kind::Audio => 48_000,
+        Kind::Video => 90_000,
     }
 }
 

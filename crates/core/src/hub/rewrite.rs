@@ -2,10 +2,10 @@
 //! picture ids across joins, layer switches and new publishers.
 //!
 //! Packets come in segments: what one reader takes from one layer of one
-//! publisher without a jump. Within a segment the sequence offset is constant,
-//! so that a gap on the way in stays a gap on the way out and a late packet
-//! still fits. Between segments sequence numbers go on by one, and timestamps
-//! by the capture time that has passed (RFC 3550 §5.1).
+//! publisher without a jump. Within a segment a gap on the way in stays a gap on
+//! the way out, so that a late packet still fits, and what is left out (an upper
+//! temporal layer) leaves none. Between segments sequence numbers go on by one, and
+//! timestamps by the capture time that has passed (RFC 3550 §5.1).
 //!
 //! A segment may begin in the past (a cached keyframe). Its timestamps then run
 //! at a fraction of real time while its packets are sent at that multiple of
@@ -22,8 +22,7 @@ use crate::packet::Packet;
 #[derive(Debug)]
 pub(super) struct Continuity {
     clock_rate: u32,
-    first_in: u64,
-    first_out: u64,
+    numbers: Gapless,
     next_out: u64,
     times: TimeMap,
     last: Option<(u32, Instant)>,
@@ -42,6 +41,8 @@ struct TimeMap {
 pub(super) struct Place {
     pub seq: u64,
     pub timestamp: u32,
+    /// What must be changed in the payload for this viewer.
+    pub patch: Option<Patch>,
 }
 
 impl Continuity {
@@ -50,8 +51,7 @@ impl Continuity {
     pub fn new(clock_rate: u32, first_seq: u16) -> Self {
         Self {
             clock_rate,
-            first_in: 0,
-            first_out: 0,
+            numbers: Gapless::default(),
             next_out: u64::from(first_seq & 0x7fff),
             times: TimeMap {
                 from: 0,
@@ -67,8 +67,7 @@ impl Continuity {
     /// should be seeing now; `speed` above 1 means that the segment starts in
     /// the past and is sent at that multiple of real time.
     pub fn begin(&mut self, first: &Packet, live: Instant, speed: u32) {
-        self.first_in = first.seq;
-        self.first_out = self.next_out;
+        self.numbers.begin(first.seq, self.next_out);
         let to = match self.last {
             None => first.timestamp,
             Some((timestamp, capture)) => {
@@ -102,23 +101,36 @@ impl Continuity {
         )
     }
 
-    /// Where `packet` goes; `None` if it is older than the segment.
+    /// Capture time of the newest packet that has a place.
+    pub fn newest(&self) -> Option<Instant> {
+        self.last.map(|(_, capture)| capture)
+    }
+
+    /// Where `packet` goes; `None` if it is older than the segment, or so late that
+    /// nobody knows.
     pub fn place(&mut self, packet: &Packet, capture: Instant) -> Option<Place> {
-        let offset = packet.seq.checked_sub(self.first_in)?;
-        let seq = self.first_out + offset;
+        let patch = match packet.format.codec {
+            Codec::Vp8 => self.vp8.patch(&packet.payload).ok()?,
+            _ => None,
+        };
+        let seq = self.numbers.place(packet.seq)?;
         let timestamp = self.times.map(packet.timestamp);
         if seq >= self.next_out {
             self.next_out = seq + 1;
             self.last = Some((timestamp, capture));
         }
-        Some(Place { seq, timestamp })
+        Some(Place {
+            seq,
+            timestamp,
+            patch,
+        })
     }
 
-    /// What must be changed in the payload for this viewer.
-    pub fn patch(&mut self, packet: &Packet) -> Option<Patch> {
-        match packet.format.codec {
-            Codec::Vp8 => self.vp8.patch(&packet.payload),
-            _ => None,
+    /// `packet` is left out: those after it close the gap.
+    pub fn skip(&mut self, packet: &Packet) {
+        self.numbers.skip(packet.seq);
+        if packet.format.codec == Codec::Vp8 {
+            self.vp8.skip(&packet.payload);
         }
     }
 
@@ -134,51 +146,147 @@ impl TimeMap {
     }
 }
 
-/// VP8 picture id and TL0PICIDX (RFC 7741 §4.2) must not jump between segments.
+/// Growing numbers, some of which are left out, to numbers without holes.
+///
+/// A number that never came keeps its place, as nobody knows yet whether it would have been left
+/// out. What was left out is remembered for the last 128 numbers, for those that come late.
+#[derive(Debug, Default)]
+struct Gapless {
+    first_in: u64,
+    first_out: u64,
+    /// The number after the highest seen.
+    next: u64,
+    left_out: u64,
+    /// Bit n: `next - 1 - n` was left out.
+    recent: u128,
+}
+
+impl Gapless {
+    fn begin(&mut self, first_in: u64, first_out: u64) {
+        *self = Self {
+            first_in,
+            first_out,
+            next: first_in,
+            left_out: 0,
+            recent: 0,
+        };
+    }
+
+    fn place(&mut self, number: u64) -> Option<u64> {
+        let offset = number.checked_sub(self.first_in)?;
+        let before = if number >= self.next {
+            self.advance(number);
+            self.left_out
+        } else if self.left_out == 0 {
+            0
+        } else {
+            let behind = self.next - 1 - number;
+            let newer = (behind < 128).then(|| self.recent & ((1 << behind) - 1))?;
+            if self.recent >> behind & 1 != 0 {
+                return None;
+            }
+            self.left_out - u64::from(newer.count_ones())
+        };
+        Some(self.first_out + offset - before)
+    }
+
+    fn skip(&mut self, number: u64) {
+        if number >= self.next {
+            self.advance(number);
+            self.recent |= 1;
+            self.left_out += 1;
+        }
+    }
+
+    fn advance(&mut self, number: u64) {
+        let shift = number + 1 - self.next;
+        self.recent = u32::try_from(shift)
+            .ok()
+            .and_then(|shift| self.recent.checked_shl(shift))
+            .unwrap_or(0);
+        self.next = number + 1;
+    }
+}
+
+/// VP8 picture id and TL0PICIDX (RFC 7741 §4.2) must not jump between segments, and pictures
+/// that are left out must not be missed: receivers wait for the number that they did not get.
 #[derive(Debug, Default)]
 struct Vp8Continuity {
-    picture_offset: u16,
+    pictures: Gapless,
+    /// The newest picture id on the way in, unwrapped.
+    newest: Option<u64>,
+    next_picture: Option<u64>,
     tl0_offset: u8,
-    last_picture: Option<u16>,
     last_tl0: Option<u8>,
 }
 
 impl Vp8Continuity {
     fn begin(&mut self, first: &Packet) {
+        self.newest = None;
         if first.format.codec != Codec::Vp8 {
             return;
         }
         let Some(descriptor) = vp8::Descriptor::parse(&first.payload) else {
             return;
         };
-        if let (Some(last), Some(picture)) = (self.last_picture, descriptor.picture_id) {
-            self.picture_offset = last.wrapping_add(1).wrapping_sub(picture);
+        if let Some(picture) = self.unwrap(&descriptor) {
+            let out = self.next_picture.unwrap_or(picture);
+            self.pictures.begin(picture, out);
         }
         if let (Some(last), Some(tl0)) = (self.last_tl0, descriptor.tl0picidx) {
             self.tl0_offset = last.wrapping_add(1).wrapping_sub(tl0);
         }
     }
 
-    fn patch(&mut self, payload: &[u8]) -> Option<Patch> {
-        let descriptor = vp8::Descriptor::parse(payload)?;
-        let picture = descriptor.picture_id?;
-        let mask = if descriptor.picture_id_bits == 7 {
-            0x7f
-        } else {
-            0x7fff
+    /// `Err` when the picture has no place any more.
+    fn patch(&mut self, payload: &[u8]) -> Result<Option<Patch>, ()> {
+        let Some(descriptor) = vp8::Descriptor::parse(payload) else {
+            return Ok(None);
         };
-        let picture = picture.wrapping_add(self.picture_offset) & mask;
+        let Some(picture_in) = self.unwrap(&descriptor) else {
+            return Ok(None);
+        };
+        let out = self.pictures.place(picture_in).ok_or(())?;
+        self.next_picture = self.next_picture.max(Some(out + 1));
+        let picture_id = (out & mask(&descriptor)) as u16;
         let tl0 = descriptor
             .tl0picidx
             .map(|t| t.wrapping_add(self.tl0_offset));
-        self.last_picture = Some(picture);
         self.last_tl0 = tl0.or(self.last_tl0);
-        let changed = self.picture_offset != 0 || self.tl0_offset != 0;
-        changed.then_some(Patch {
-            picture_id: picture,
+        let changed = descriptor.picture_id != Some(picture_id) || descriptor.tl0picidx != tl0;
+        Ok(changed.then_some(Patch {
+            picture_id,
             tl0picidx: tl0.unwrap_or(0),
-        })
+        }))
     }
+
+    fn skip(&mut self, payload: &[u8]) {
+        if let Some(descriptor) = vp8::Descriptor::parse(payload)
+            && let Some(picture) = self.unwrap(&descriptor)
+        {
+            self.pictures.skip(picture);
+        }
+    }
+
+    /// The picture id counted on without wrapping, by the shorter way from the newest.
+    fn unwrap(&mut self, descriptor: &vp8::Descriptor) -> Option<u64> {
+        let picture = u64::from(descriptor.picture_id?);
+        let mask = mask(descriptor);
+        // Far from zero, so that one before the first has a number.
+        let newest = self.newest.unwrap_or(picture + 2 * (mask + 1));
+        let ahead = picture.wrapping_sub(newest) & mask;
+        let unwrapped = if ahead <= mask / 2 {
+            newest + ahead
+        } else {
+            (newest + ahead).saturating_sub(mask + 1)
+        };
+        self.newest = Some(unwrapped.max(newest));
+        Some(unwrapped)
+    }
+}
+
+fn mask(descriptor: &vp8::Descriptor) -> u64 {
+    (1 << descriptor.picture_id_bits) - 1
 }
 
 /// New values for a VP8 payload descriptor (RFC 7741 §4.2).
@@ -200,7 +308,7 @@ impl Patch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::Format;
+    use crate::packet::{Format, Scale};
     use std::sync::Arc;
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -215,6 +323,8 @@ mod tests {
             format: Format::plain(Codec::H264),
             arrival: at,
             capture: at,
+            resolution: None,
+            scale: Scale::NONE,
             audio_level: None,
             payload: Arc::from([0u8; 4].as_slice()),
         }
@@ -230,7 +340,8 @@ mod tests {
             out.place(&first, t0),
             Some(Place {
                 seq: 100,
-                timestamp: 777_000
+                timestamp: 777_000,
+                patch: None,
             })
         );
         let second = packet(5001, 780_000, t0 + MS(33));
@@ -243,7 +354,8 @@ mod tests {
             place,
             Some(Place {
                 seq: 102,
-                timestamp: 780_000 + 90_000
+                timestamp: 780_000 + 90_000,
+                patch: None,
             })
         );
     }
@@ -264,6 +376,75 @@ mod tests {
             None,
             "older than the segment"
         );
+    }
+
+    #[test]
+    fn what_is_left_out_leaves_no_gap_and_late_packets_still_fit() {
+        let t0 = Instant::now();
+        let mut out = Continuity::new(90_000, 0);
+        out.begin(&packet(10, 0, t0), t0, 1);
+        let mut at = |seq: u64, keep: bool| {
+            let packet = packet(seq, 0, t0);
+            if keep {
+                out.place(&packet, t0).map(|p| p.seq)
+            } else {
+                out.skip(&packet);
+                None
+            }
+        };
+        assert_eq!(at(10, true), Some(0));
+        assert_eq!(at(11, false), None);
+        assert_eq!(at(12, true), Some(1));
+        // 13 is missing.
+        assert_eq!(at(14, false), None);
+        assert_eq!(at(15, true), Some(3));
+        assert_eq!(at(13, true), Some(2), "late");
+        assert_eq!(at(14, true), None, "left out for good");
+        assert_eq!(at(16, true), Some(4));
+        assert_eq!(at(500, true), Some(488));
+        assert_eq!(at(16, true), None, "too late to know");
+    }
+
+    #[test]
+    fn vp8_pictures_that_are_left_out_are_not_missed() {
+        let t0 = Instant::now();
+        let mut out = Continuity::new(90_000, 0);
+        let vp8 = |seq: u64, picture: u16, tl0: u8| {
+            let [high, low] = picture.to_be_bytes();
+            let payload = [0x90, 0xe0, high | 0x80, low, tl0, 0x40, 0x01];
+            Packet {
+                format: Format::plain(Codec::Vp8),
+                payload: payload.into(),
+                ..packet(seq, seq as u32 * 3000, t0)
+            }
+        };
+        let id = |out: &mut Continuity, packet: &Packet| {
+            let patch = out.place(packet, t0).expect("it has a place").patch;
+            patch.map_or(packet.payload.to_vec(), |patch| {
+                let mut copy = packet.payload.to_vec();
+                patch.apply(&mut copy);
+                copy
+            })[2..5]
+                .to_vec()
+        };
+        let first = vp8(0, 0x7ffe, 9);
+        out.begin(&first, t0, 1);
+        assert_eq!(id(&mut out, &first), [0xff, 0xfe, 9]);
+        out.skip(&vp8(1, 0x7fff, 9));
+        out.skip(&vp8(2, 0x7fff, 9));
+        assert_eq!(
+            id(&mut out, &vp8(3, 0, 10)),
+            [0xff, 0xff, 10],
+            "wrapped on the way in"
+        );
+        assert_eq!(
+            id(&mut out, &vp8(4, 1, 10)),
+            [0x80, 0, 10],
+            "and on the way out"
+        );
+        let other = vp8(900, 77, 200);
+        out.begin(&other, t0, 1);
+        assert_eq!(id(&mut out, &other), [0x80, 1, 11], "goes on");
     }
 
     #[test]
@@ -294,7 +475,8 @@ mod tests {
             out.place(&b, t0),
             Some(Place {
                 seq: 1,
-                timestamp: 10
+                timestamp: 10,
+                patch: None,
             })
         );
     }

@@ -131,7 +131,7 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::Format;
+    use crate::packet::{Format, Scale};
     use stagecast_proto::codec::Codec;
 
     fn packet(at: Instant, keyframe: bool, size: usize) -> Packet {
@@ -144,6 +144,8 @@ mod tests {
             format: Format::plain(Codec::Vp8),
             arrival: at,
             capture: at,
+            resolution: None,
+            scale: Scale::NONE,
             audio_level: None,
             payload: vec![0; size].into(),
         }

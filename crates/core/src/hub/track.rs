@@ -3,18 +3,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use stagecast_proto::codec::{self, Kind};
+use stagecast_proto::codec::{self, Codec, Kind, PayloadInfo};
 
+use super::rates::Rates;
 use super::ring::{Limits, Ring};
+use crate::bwe::{Bitrate, LayerOffer, MAX_LAYERS, MAX_TEMPORAL, Target};
 use crate::figures::LayerMeter;
-use crate::packet::{Format, Packet};
+use crate::packet::{Format, Level, Levels, Packet, Scale};
 
 /// At most one keyframe is asked of a publisher in this time: more would cost
 /// every viewer quality and give none a picture sooner.
 const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Layers of a track; simulcast has three, OBS allows four.
-const MAX_LAYERS: usize = 8;
+/// A layer without packets for this time has no media; when others go on, the publisher has
+/// switched it off, and this is enough to tell.
+const QUIET: Duration = Duration::from_millis(1500);
+const QUIET_AMONG_OTHERS: Duration = Duration::from_millis(750);
 
 /// One audio or video track of a source.
 #[derive(Debug)]
@@ -56,19 +60,141 @@ impl Track {
         Some(&mut self.layers[index])
     }
 
-    /// The layer of the best picture that has media now.
-    pub fn best_layer(&self, now: Instant) -> Option<usize> {
-        let rank = |l: &Layer| {
-            let (w, h) = l.meter.resolution().unwrap_or((0, 0));
-            (
-                l.is_active(now),
-                u32::from(w) * u32::from(h),
-                l.meter.bitrate_bps(),
-            )
+    /// Where the layer of the best picture that has media now is read.
+    pub fn best(&self, now: Instant) -> Option<Pick> {
+        if let [only] = &self.layers[..] {
+            let pick = Pick {
+                layer: 0,
+                level: Level::TOP,
+            };
+            return (only.ring.end() > 0).then_some(pick);
+        }
+        let rank = |i: usize| {
+            let layer = &self.layers[i];
+            let rate = layer.rates.rate(now, Level::TOP);
+            (self.is_active(i, now), layer.pixels(), rate)
         };
         (0..self.layers.len())
             .filter(|&i| self.layers[i].ring.end() > 0)
-            .max_by_key(|&i| rank(&self.layers[i]))
+            .max_by_key(|&i| rank(i))
+            .map(|layer| Pick {
+                layer,
+                level: Level::TOP,
+            })
+    }
+
+    /// Where a target is read; `None` when it has no media now.
+    pub fn pick(&self, target: Target, now: Instant) -> Option<Pick> {
+        let top = |level: u8, highest: u8, top: u8| if level < highest { level } else { top };
+        let (layer, spatial) = match &self.layers[..] {
+            [only] if only.rates.spatial() > 0 => {
+                let wanted = u8::try_from(target.layer).unwrap_or(u8::MAX);
+                (0, top(wanted, only.rates.spatial(), Level::TOP.spatial))
+            }
+            _ => (target.layer, Level::TOP.spatial),
+        };
+        let rates = &self.layers.get(layer)?.rates;
+        if !self.is_active(layer, now) {
+            return None;
+        }
+        let highest = rates.temporal(spatial.min(rates.spatial()));
+        let temporal = top(target.temporal, highest, Level::TOP.temporal);
+        let level = Level { spatial, temporal };
+        Some(Pick { layer, level })
+    }
+
+    /// The number of the layer that is read at `pick`: as in targets and offers.
+    pub fn number(&self, pick: Pick) -> usize {
+        match &self.layers[..] {
+            [only] if only.rates.spatial() > 0 => {
+                usize::from(pick.level.spatial.min(only.rates.spatial()))
+            }
+            _ => pick.layer,
+        }
+    }
+
+    /// The layers that have media now, worst picture first: what a viewer may be given.
+    pub fn offers(&self, now: Instant) -> Offers {
+        let mut offers = Offers::default();
+        match &self.layers[..] {
+            [only] if only.rates.spatial() > 0 => {
+                for spatial in 0..=only.rates.spatial() {
+                    offers.add(only.offer(usize::from(spatial), spatial, now));
+                }
+            }
+            layers => {
+                let mut active = [0; MAX_LAYERS];
+                let mut count = 0;
+                for i in (0..layers.len()).filter(|&i| self.is_active(i, now)) {
+                    active[count] = i;
+                    count += 1;
+                }
+                let rank = |&i: &usize| (layers[i].pixels(), layers[i].rates.rate(now, Level::TOP));
+                active[..count].sort_unstable_by_key(rank);
+                for &i in &active[..count] {
+                    offers.add(layers[i].offer(i, layers[i].rates.spatial(), now));
+                }
+            }
+        }
+        offers
+    }
+
+    /// Whether packets of a layer still come.
+    pub fn is_active(&self, layer: usize, now: Instant) -> bool {
+        let silence = |l: &Layer| {
+            let last = l.ring.last()?;
+            Some(now.saturating_duration_since(last.arrival))
+        };
+        let Some(quiet) = self.layers.get(layer).and_then(silence) else {
+            return false;
+        };
+        let others = || {
+            let lively = |l: &Layer| silence(l).is_some_and(|s| s < QUIET_AMONG_OTHERS / 4);
+            self.layers.iter().any(lively)
+        };
+        quiet < QUIET_AMONG_OTHERS || (quiet < QUIET && !others())
+    }
+}
+
+/// Where in a track is read: an entry of its layers, and what of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pick {
+    /// Index in [`Track::layers`].
+    pub layer: usize,
+    /// The levels of a stream that scales.
+    pub level: Level,
+}
+
+/// The layers of a track that may be chosen.
+#[derive(Debug, Clone, Copy)]
+pub struct Offers {
+    list: [LayerOffer; MAX_LAYERS],
+    len: usize,
+}
+
+impl Default for Offers {
+    fn default() -> Self {
+        Self {
+            list: [LayerOffer::new(0, Bitrate::ZERO); MAX_LAYERS],
+            len: 0,
+        }
+    }
+}
+
+impl Offers {
+    fn add(&mut self, offer: LayerOffer) {
+        if let Some(place) = self.list.get_mut(self.len) {
+            *place = offer;
+            self.len += 1;
+        }
+    }
+}
+
+impl std::ops::Deref for Offers {
+    type Target = [LayerOffer];
+
+    fn deref(&self) -> &[LayerOffer] {
+        &self.list[..self.len]
     }
 }
 
@@ -81,11 +207,15 @@ pub struct Layer {
     pub ring: Ring,
     /// Its figures.
     pub meter: LayerMeter,
+    /// What its levels take on the way to a viewer.
+    pub rates: Rates,
     /// When to pass on requests for a keyframe.
     pub keyframe_gate: KeyframeGate,
     kind: Kind,
     newest_timestamp: Option<u32>,
     keyframe_timestamp: Option<u32>,
+    /// Spatial layers are predicted from each other in keyframes only.
+    separate: bool,
 }
 
 /// A packet as it leaves a publisher's session.
@@ -115,10 +245,12 @@ impl Layer {
             rid: rid.into(),
             ring: Ring::new(limits),
             meter: LayerMeter::default(),
+            rates: Rates::default(),
             keyframe_gate: KeyframeGate::default(),
             kind,
             newest_timestamp: None,
             keyframe_timestamp: None,
+            separate: false,
         }
     }
 
@@ -138,10 +270,8 @@ impl Layer {
         if keyframe && self.kind == Kind::Video {
             self.keyframe_timestamp = Some(ts);
             self.keyframe_gate.satisfied();
-            self.meter.on_keyframe(inbound.arrival);
         }
-        self.meter
-            .on_packet(inbound.payload.len(), frame_start, info.resolution);
+        let scale = self.scale_of(inbound.format.codec, &info, ts);
         self.push(Packet {
             seq: inbound.seq,
             timestamp: ts,
@@ -151,25 +281,68 @@ impl Layer {
             format: inbound.format,
             arrival: inbound.arrival,
             capture: inbound.capture,
+            resolution: info.resolution,
+            scale,
             audio_level: inbound.audio_level,
             payload: inbound.payload,
         })
     }
 
-    /// Keep a packet that another thread's hub has ingested.
+    /// Count and keep a packet that this or another thread's hub has ingested.
     pub fn push(&mut self, packet: Packet) -> &Packet {
+        if packet.keyframe && self.kind == Kind::Video {
+            self.meter.on_keyframe(packet.arrival);
+        }
+        let bytes = packet.payload.len();
+        self.meter
+            .on_packet(bytes, packet.frame_start, packet.resolution);
+        self.rates.on_packet(packet.arrival, bytes, &packet.scale);
         self.ring.push(packet);
         self.ring
             .last()
             .expect("a packet younger than the limits was just pushed")
     }
 
-    /// Whether packets still come.
-    pub fn is_active(&self, now: Instant) -> bool {
-        let quiet = Duration::from_millis(1500);
-        self.ring
-            .last()
-            .is_some_and(|p| now.saturating_duration_since(p.arrival) < quiet)
+    fn pixels(&self) -> u32 {
+        let (width, height) = self.meter.resolution().unwrap_or((0, 0));
+        u32::from(width) * u32::from(height)
+    }
+
+    fn offer(&self, number: usize, spatial: u8, now: Instant) -> LayerOffer {
+        let mut rates = [Bitrate::ZERO; MAX_TEMPORAL];
+        let highest = self.rates.temporal(spatial);
+        for temporal in 0..=highest {
+            let level = Level { spatial, temporal };
+            rates[usize::from(temporal)] = self.rates.rate(now, level);
+        }
+        LayerOffer::with_temporal(number, &rates[..=usize::from(highest)])
+    }
+
+    fn scale_of(&mut self, codec: Codec, info: &PayloadInfo, timestamp: u32) -> Scale {
+        let Some(place) = info.scalability else {
+            return Scale::NONE;
+        };
+        let level = Level {
+            spatial: place.spatial.min(Level::TOP.spatial),
+            temporal: place.temporal.min(Level::TOP.temporal),
+        };
+        let in_keyframe = self.keyframe_timestamp == Some(timestamp);
+        if codec == Codec::Vp9 && place.begins && place.spatial > 0 && !in_keyframe {
+            self.separate = place.inter_picture && !place.inter_layer;
+        }
+        let alone = self.separate && !in_keyframe && level.spatial < self.rates.spatial();
+        let highest = if alone {
+            level.spatial
+        } else {
+            Level::TOP.spatial
+        };
+        Scale {
+            level,
+            needed: Levels::range(level.spatial..=highest, level.temporal),
+            switch_up: place.switch_up,
+            frame_end: place.ends,
+            separate: self.separate,
+        }
     }
 }
 

@@ -230,7 +230,7 @@ impl EgressTransport for RtcTransport<'_> {
             out.capture.min(now),
             payload,
         )
-        .marker(out.packet.marker)
+        .marker(out.marker)
         .ext_vals(extensions)
         .nackable(out.kind == Kind::Video);
         if let Some(tx) = self.peer.rtc.direct_api().stream_tx_by_mid(line.mid, None) {

@@ -162,7 +162,7 @@ impl EgressTransport for Egress<'_> {
         let extensions = Extensions::of(stream.line.extensions, transport_seq, out, self.clock);
         let mut list = [(0u8, &[][..]); 3];
         let header = HeaderWriter {
-            marker: out.packet.marker,
+            marker: out.marker,
             payload_type: accepted.pt,
             sequence: out.seq as u16,
             timestamp: out.timestamp,
@@ -195,7 +195,7 @@ impl EgressTransport for Egress<'_> {
         let saved = stream.rtx_budget + payload.len() as u64 / RTX_SHARE;
         stream.rtx_budget = saved.min(RTX_SAVINGS);
         if let Some(rtx_pt) = accepted.rtx_pt {
-            let numbers = (out.seq, out.timestamp, out.packet.marker);
+            let numbers = (out.seq, out.timestamp, out.marker);
             stream
                 .history
                 .push(Sent::new(numbers, rtx_pt, out.origin, out.patch, now));
@@ -286,7 +286,7 @@ impl Extensions {
     fn of(ids: ExtensionIds, transport: u64, out: &Outgoing<'_>, clock: WallClock) -> Self {
         // On the last packet of a frame, which is the shorter one anyway, so that the
         // others stay equal in size and share a message to the kernel.
-        let stamps = out.kind == Kind::Audio || out.packet.marker;
+        let stamps = out.kind == Kind::Audio || out.marker;
         let capture = (stamps && ids.capture_time.is_some()).then(|| {
             let capture = Ntp::from_unix_micros(clock.unix_micros(out.capture));
             AbsCaptureTime {

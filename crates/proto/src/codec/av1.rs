@@ -154,6 +154,7 @@ mod tests {
                 keyframe: true,
                 resolution: Some((1280, 720)),
                 parameter_sets: true,
+                scalability: None,
             }
         );
         // W=1: the sequence header is alone.

@@ -193,6 +193,7 @@ mod tests {
                 keyframe: true,
                 resolution: Some((1280, 720)),
                 parameter_sets: true,
+                scalability: None,
             }
         );
     }

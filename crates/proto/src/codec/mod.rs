@@ -120,6 +120,28 @@ pub struct PayloadInfo {
     /// The payload carries parameter sets (H.264, H.265), a sequence header (AV1) or a
     /// scalability structure (VP9).
     pub parameter_sets: bool,
+    /// Where the frame stands in a scalable stream, when the payload itself tells (VP8, VP9).
+    pub scalability: Option<Scalability>,
+}
+
+/// A frame's place among the layers of one stream.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // Independent facts, as the descriptors have them.
+pub struct Scalability {
+    /// Spatial layer, 0 to 7; the base is 0.
+    pub spatial: u8,
+    /// Temporal layer, 0 to 7; the base is 0.
+    pub temporal: u8,
+    /// From this frame on its temporal layer decodes, whatever was left out of it before.
+    pub switch_up: bool,
+    /// Predicted from an earlier picture.
+    pub inter_picture: bool,
+    /// Predicted from the next lower spatial layer of the same picture.
+    pub inter_layer: bool,
+    /// The payload begins the frame of its spatial layer.
+    pub begins: bool,
+    /// The payload ends the frame of its spatial layer, when the format tells.
+    pub ends: bool,
 }
 
 /// Reads one RTP payload, padding removed. Bytes that are no payload of `codec` say nothing: the

@@ -3,7 +3,7 @@
 //! [`Descriptor`] keeps where each field sits, so a forwarder that drops layers or joins sources
 //! can rewrite picture ids in place, without moving a byte of payload.
 
-use super::PayloadInfo;
+use super::{PayloadInfo, Scalability};
 
 const EXTENDED: u8 = 0x80;
 const NON_REFERENCE: u8 = 0x20;
@@ -143,6 +143,12 @@ pub(super) fn inspect(payload: &[u8]) -> PayloadInfo {
         return info;
     };
     let frame = &payload[descriptor.header_len..];
+    info.scalability = descriptor.tid.map(|temporal| Scalability {
+        temporal,
+        switch_up: descriptor.layer_sync,
+        begins: descriptor.starts_frame(),
+        ..Scalability::default()
+    });
     if descriptor.starts_frame() && frame.first().is_some_and(|tag| tag & INTER_FRAME == 0) {
         info.keyframe = true;
         info.resolution = resolution(frame);

@@ -5,13 +5,14 @@
 //! encrypted end to end is still recognised. The size is that of the largest spatial layer in the
 //! scalability structure, or else what the uncompressed header of the frame says.
 
-use super::{PayloadInfo, bits::Bits};
+use super::{PayloadInfo, Scalability, bits::Bits};
 
 const HAS_PICTURE_ID: u8 = 0x80;
 const INTER_PICTURE: u8 = 0x40;
 const HAS_LAYERS: u8 = 0x20;
 const FLEXIBLE: u8 = 0x10;
 const BEGINS_FRAME: u8 = 0x08;
+const ENDS_FRAME: u8 = 0x04;
 const HAS_STRUCTURE: u8 = 0x02;
 
 /// RFC 9628 §4.2: a frame in flexible mode refers to at most three pictures.
@@ -26,7 +27,8 @@ pub(super) fn inspect(payload: &[u8]) -> PayloadInfo {
         return info;
     };
     info.parameter_sets = descriptor.structure;
-    info.keyframe = descriptor.begins && !descriptor.inter_picture && descriptor.spatial_layer == 0;
+    info.keyframe = descriptor.begins && !descriptor.inter_picture && descriptor.layer.spatial == 0;
+    info.scalability = descriptor.layered.then_some(descriptor.layer);
     info.resolution = descriptor.resolution;
     if info.keyframe && info.resolution.is_none() {
         info.resolution = frame_size(&payload[descriptor.header_len..]);
@@ -37,7 +39,9 @@ pub(super) fn inspect(payload: &[u8]) -> PayloadInfo {
 struct Descriptor {
     begins: bool,
     inter_picture: bool,
-    spatial_layer: u8,
+    /// Layer indices are present.
+    layered: bool,
+    layer: Scalability,
     structure: bool,
     /// Of the largest layer in the scalability structure.
     resolution: Option<(u16, u16)>,
@@ -51,7 +55,13 @@ impl Descriptor {
         let mut descriptor = Self {
             begins: has(BEGINS_FRAME),
             inter_picture: has(INTER_PICTURE),
-            spatial_layer: 0,
+            layered: has(HAS_LAYERS),
+            layer: Scalability {
+                inter_picture: has(INTER_PICTURE),
+                begins: has(BEGINS_FRAME),
+                ends: has(ENDS_FRAME),
+                ..Scalability::default()
+            },
             structure: has(HAS_STRUCTURE),
             resolution: None,
             header_len: 1,
@@ -61,7 +71,11 @@ impl Descriptor {
             *at += if payload.get(*at)? & 0x80 != 0 { 2 } else { 1 };
         }
         if has(HAS_LAYERS) {
-            descriptor.spatial_layer = payload.get(*at)? >> 1 & 0x07;
+            let indices = *payload.get(*at)?;
+            descriptor.layer.temporal = indices >> 5;
+            descriptor.layer.switch_up = indices & 0x10 != 0;
+            descriptor.layer.spatial = indices >> 1 & 0x07;
+            descriptor.layer.inter_layer = indices & 0x01 != 0;
             // TL0PICIDX follows only in non-flexible mode.
             *at += if has(FLEXIBLE) { 1 } else { 2 };
         }
@@ -181,6 +195,11 @@ mod tests {
                 keyframe: true,
                 resolution: Some((640, 360)),
                 parameter_sets: true,
+                scalability: Some(Scalability {
+                    begins: true,
+                    ends: true,
+                    ..Scalability::default()
+                }),
             }
         );
         let descriptor = Descriptor::parse(&hex(head)).unwrap();
@@ -199,6 +218,16 @@ mod tests {
         assert!(!inspect_hex(&format!("a8 01 03 00 {KEY_FRAME}")).keyframe); // SID 1
         assert!(!inspect_hex(&format!("80 01 {KEY_FRAME}")).keyframe); // no B
         assert!(!inspect_hex(&format!("c8 01 {KEY_FRAME}")).keyframe); // P
+    }
+
+    #[test]
+    fn layer_indices_tell_the_place_among_layers() {
+        // P L E; TID 2, U, SID 1, D.
+        let layer = inspect_hex("64 53 09 aa").scalability.unwrap();
+        assert_eq!((layer.temporal, layer.spatial), (2, 1));
+        assert!(layer.switch_up && layer.inter_layer && layer.inter_picture);
+        assert!(layer.ends && !layer.begins);
+        assert_eq!(inspect_hex("88 01 aa").scalability, None, "no indices");
     }
 
     #[test]
