@@ -4,6 +4,7 @@
 //! result goes through every parser. The seed is printed; `STAGECAST_FUZZ_SEED` runs one again, and
 //! a failure prints the bytes that caused it.
 
+use stagecast_proto::codec::config::{aac, annex_b, av1, avc, hevc, nal_units, opus, vpx};
 use stagecast_proto::codec::{self, Codec, Kind, vp8};
 use stagecast_proto::ntp::Ntp;
 use stagecast_proto::rtcp::{
@@ -117,6 +118,7 @@ fn mutate(random: &mut Random, corpus: &[Vec<u8>]) -> Vec<u8> {
 
 /// Everything that reads bytes, and the promises that hold for all of them.
 fn read(message: &[u8]) {
+    read_configuration(message);
     for codec in Codec::ALL {
         codec::inspect(codec, message);
     }
@@ -220,6 +222,47 @@ fn corpus() -> Vec<Vec<u8>> {
     corpus
 }
 
+/// Configuration records: what can be read can be written, and what is written is read back.
+fn read_configuration(message: &[u8]) {
+    if let Some(read) = avc::Record::parse(message)
+        && let Some(made) = avc::record(&read.sps, &read.pps)
+    {
+        let again = avc::Record::parse(&made).expect("a made record is one");
+        assert_eq!((&again.sps, &again.pps), (&read.sps, &read.pps));
+    }
+    if let Some(read) = hevc::Record::parse(message)
+        && let Some(made) = hevc::record(&read.vps, &read.sps, &read.pps)
+    {
+        let again = hevc::Record::parse(&made).expect("a made record is one");
+        assert_eq!((&again.vps, &again.sps), (&read.vps, &read.sps));
+    }
+    if let Some(made) = av1::record(message) {
+        let again = av1::Record::parse(&made).expect("a made record is one");
+        assert!(again.sequence_header.is_some());
+    }
+    if let Some(read) = aac::AudioSpecificConfig::parse(message) {
+        let again = aac::AudioSpecificConfig::parse(&read.write()).expect("a written one is one");
+        assert_eq!(again.sample_rate, read.sample_rate);
+    }
+    if let Some(read) = opus::Head::parse_dops(message) {
+        assert_eq!(opus::Head::parse_dops(&read.to_dops()), Some(read));
+    }
+    let _ = (opus::Head::parse(message), opus::samples(message));
+    let _ = (
+        vpx::vp8(message),
+        vpx::vp9(message),
+        aac::Adts::parse(message),
+    );
+    let units: usize = nal_units(message, 4)
+        .chain(annex_b(message))
+        .map(<[u8]>::len)
+        .sum();
+    assert!(units <= 2 * message.len());
+    let mut put = Vec::new();
+    av1::units(message).for_each(|obu| av1::put_obu(&mut put, obu));
+    assert!(put.len() <= 2 * message.len() + 8);
+}
+
 /// The first payload of a keyframe, for each codec.
 fn payloads() -> Vec<Vec<u8>> {
     [
@@ -236,6 +279,16 @@ fn payloads() -> Vec<Vec<u8>> {
         "f801000302824983420014100b560038241c184a",
         // AV1: sequence header and frame.
         "280b080000002d4cffb3c4af900410008c20",
+        // Configuration records: avcC, AudioSpecificConfig with SBR, dOps, OpusHead, ADTS.
+        "0164001fffe100196764001facd9405005ba10000003001000000303c0f183196001000668ebe3cb22c0\
+         fdf8f800",
+        "2b118800",
+        "000201380000bb80000000",
+        "4f70757348656164010238018 0bb0000000000",
+        "fff14c802e7ffc2110",
+        // A sequence header OBU alone; two NAL units with lengths.
+        "080000002d4cffb3c4af9004",
+        "00000002674200000003 68ee3c",
     ]
     .map(hex)
     .to_vec()

@@ -9,7 +9,7 @@ use super::{PayloadInfo, bits::Bits};
 const CONTINUES_OBU: u8 = 0x80;
 const NEW_SEQUENCE: u8 = 0x08;
 
-const OBU_SEQUENCE_HEADER: u8 = 1;
+pub(super) const OBU_SEQUENCE_HEADER: u8 = 1;
 const OBU_HAS_EXTENSION: u8 = 0x04;
 const OBU_HAS_SIZE: u8 = 0x02;
 
@@ -64,7 +64,7 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
-fn leb128(data: &[u8]) -> Option<(usize, &[u8])> {
+pub(super) fn leb128(data: &[u8]) -> Option<(usize, &[u8])> {
     let mut value = 0_u64;
     for (index, byte) in data.iter().take(MAX_LEB128_LEN).enumerate() {
         value |= u64::from(byte & 0x7f) << (7 * index);
@@ -76,7 +76,7 @@ fn leb128(data: &[u8]) -> Option<(usize, &[u8])> {
 }
 
 /// What follows the header of an OBU of this type (AV1 specification §5.3).
-fn body(obu: &[u8], wanted: u8) -> Option<&[u8]> {
+pub(super) fn body(obu: &[u8], wanted: u8) -> Option<&[u8]> {
     let (&header, mut rest) = obu.split_first()?;
     if header >> 3 & 0x0f != wanted {
         return None;
@@ -91,21 +91,72 @@ fn body(obu: &[u8], wanted: u8) -> Option<&[u8]> {
     Some(rest)
 }
 
-/// `max_frame_width` and `max_frame_height` of `sequence_header_obu()` (AV1 specification §5.5.1).
+/// Size of the picture in `sequence_header_obu()`.
 fn resolution(sequence_header: &[u8]) -> Option<(u16, u16)> {
     let mut bits = Bits::new(sequence_header);
-    bits.skip(4)?; // seq_profile, still_picture
-    if bits.bit()? {
-        bits.skip(5)?; // reduced_still_picture_header: only seq_level_idx
-    } else {
-        skip_operating_points(&mut bits)?;
-    }
-    let width_bits = bits.bits(4)? + 1;
-    let height_bits = bits.bits(4)? + 1;
-    super::size(bits.bits(width_bits)? + 1, bits.bits(height_bits)? + 1)
+    Sequence::before_tools(&mut bits)?.resolution
 }
 
-fn skip_operating_points(bits: &mut Bits) -> Option<()> {
+/// What a configuration record needs of a sequence header.
+pub(super) struct Sequence {
+    /// `seq_profile`.
+    pub(super) profile: u32,
+    /// `seq_level_idx[0]`.
+    pub(super) level: u32,
+    /// `seq_tier[0]`.
+    pub(super) tier: u32,
+    /// `max_frame_width` and `max_frame_height`.
+    pub(super) resolution: Option<(u16, u16)>,
+    /// Zero until the whole header is read.
+    pub(super) color: Color,
+    reduced: bool,
+}
+
+/// `color_config()` of the AV1 specification §5.5.2, as bits.
+#[derive(Default)]
+pub(super) struct Color {
+    pub(super) high_bitdepth: u32,
+    pub(super) twelve_bit: u32,
+    pub(super) monochrome: u32,
+    pub(super) subsampling: (u32, u32),
+    pub(super) sample_position: u32,
+}
+
+impl Sequence {
+    /// Reads `sequence_header_obu()` of the AV1 specification §5.5.1.
+    pub(super) fn parse(header: &[u8]) -> Option<Self> {
+        let mut bits = Bits::new(header);
+        let mut sequence = Self::before_tools(&mut bits)?;
+        skip_tools(&mut bits, sequence.reduced)?;
+        sequence.color = color(&mut bits, sequence.profile)?;
+        Some(sequence)
+    }
+
+    fn before_tools(bits: &mut Bits) -> Option<Self> {
+        let profile = bits.bits(3)?;
+        bits.skip(1)?; // still_picture
+        let reduced = bits.bit()?;
+        let (level, tier) = if reduced {
+            (bits.bits(5)?, 0)
+        } else {
+            operating_points(bits)?
+        };
+        let width_bits = bits.bits(4)? + 1;
+        let height_bits = bits.bits(4)? + 1;
+        let size = super::size(bits.bits(width_bits)? + 1, bits.bits(height_bits)? + 1);
+        Some(Self {
+            profile,
+            level,
+            tier,
+            resolution: size,
+            color: Color::default(),
+            reduced,
+        })
+    }
+}
+
+/// Skips the timing; gives level and tier of the first operating point.
+fn operating_points(bits: &mut Bits) -> Option<(u32, u32)> {
     let mut buffer_delay_bits = None;
     if bits.bit()? {
         bits.skip(64)?; // num_units_in_display_tick, time_scale
@@ -118,11 +169,12 @@ fn skip_operating_points(bits: &mut Bits) -> Option<()> {
         }
     }
     let display_delay = bits.bit()?;
+    let mut first = None;
     for _ in 0..=bits.bits(5)? {
         bits.skip(12)?; // operating_point_idc
-        if bits.bits(5)? > 7 {
-            bits.skip(1)?; // seq_tier
-        }
+        let level = bits.bits(5)?;
+        let tier = if level > 7 { bits.bits(1)? } else { 0 };
+        first.get_or_insert((level, tier));
         if let Some(len) = buffer_delay_bits
             && bits.bit()?
         {
@@ -132,7 +184,72 @@ fn skip_operating_points(bits: &mut Bits) -> Option<()> {
             bits.skip(4)?; // initial_display_delay_minus_1
         }
     }
-    Some(())
+    first
+}
+
+/// From `frame_id_numbers_present_flag` to `enable_restoration`.
+fn skip_tools(bits: &mut Bits, reduced: bool) -> Option<()> {
+    if !reduced && bits.bit()? {
+        bits.skip(4 + 3)?; // lengths of frame ids
+    }
+    bits.skip(3)?; // use_128x128_superblock, enable_filter_intra, enable_intra_edge_filter
+    if !reduced {
+        bits.skip(4)?; // interintra, masked compound, warped motion, dual filter
+        let order_hint = bits.bit()?;
+        if order_hint {
+            bits.skip(2)?; // enable_jnt_comp, enable_ref_frame_mvs
+        }
+        // seq_choose_screen_content_tools, else seq_force_screen_content_tools
+        let screen_content = bits.bit()? || bits.bit()?;
+        // seq_choose_integer_mv, else seq_force_integer_mv
+        if screen_content && !bits.bit()? {
+            bits.skip(1)?;
+        }
+        if order_hint {
+            bits.skip(3)?; // order_hint_bits_minus_1
+        }
+    }
+    bits.skip(3) // enable_superres, enable_cdef, enable_restoration
+}
+
+fn color(bits: &mut Bits, profile: u32) -> Option<Color> {
+    const SRGB: (u32, u32, u32) = (1, 13, 0);
+    let mut color = Color {
+        high_bitdepth: bits.bits(1)?,
+        ..Color::default()
+    };
+    if profile == 2 && color.high_bitdepth == 1 {
+        color.twelve_bit = bits.bits(1)?;
+    }
+    if profile != 1 {
+        color.monochrome = bits.bits(1)?;
+    }
+    let description = if bits.bit()? {
+        (bits.bits(8)?, bits.bits(8)?, bits.bits(8)?)
+    } else {
+        (2, 2, 2)
+    };
+    if color.monochrome == 1 {
+        color.subsampling = (1, 1);
+        return Some(color);
+    }
+    if description == SRGB {
+        return Some(color);
+    }
+    bits.skip(1)?; // color_range
+    color.subsampling = match profile {
+        0 => (1, 1),
+        1 => (0, 0),
+        _ if color.twelve_bit == 1 => {
+            let x = bits.bits(1)?;
+            (x, if x == 1 { bits.bits(1)? } else { 0 })
+        }
+        _ => (1, 0),
+    };
+    if color.subsampling == (1, 1) {
+        color.sample_position = bits.bits(2)?;
+    }
+    Some(color)
 }
 
 #[cfg(test)]

@@ -72,19 +72,55 @@ pub(super) fn aggregated(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Width and height after cropping, from `seq_parameter_set_data()` of H.264 §7.3.2.1.1.
+/// Width and height after cropping; `sps` is what follows the NAL unit header.
 fn resolution(sps: &[u8]) -> Option<(u16, u16)> {
-    let mut bits = Bits::rbsp(sps);
-    let profile = bits.bits(8)?;
-    bits.skip(16)?; // constraint flags, level_idc
-    bits.ue()?; // seq_parameter_set_id
-    let chroma = if has_chroma_format(profile) {
-        skip_high_profile(&mut bits)?
-    } else {
-        1
-    };
+    Sps::parse(sps)?.resolution
+}
+
+/// What a configuration record needs of a sequence parameter set.
+pub(super) struct Sps {
+    /// `chroma_format_idc`.
+    pub(super) chroma_format: u32,
+    /// Of luma and chroma, less eight.
+    pub(super) bit_depths: (u32, u32),
+    /// After cropping.
+    pub(super) resolution: Option<(u16, u16)>,
+}
+
+impl Sps {
+    /// Reads `seq_parameter_set_data()` of H.264 §7.3.2.1.1, which follows the NAL unit header.
+    pub(super) fn parse(sps: &[u8]) -> Option<Self> {
+        let mut bits = Bits::rbsp(sps);
+        let profile = bits.bits(8)?;
+        bits.skip(16)?; // constraint flags, level_idc
+        bits.ue()?; // seq_parameter_set_id
+        let high = if has_chroma_format(profile) {
+            high_profile(&mut bits)?
+        } else {
+            HighProfile {
+                chroma_format: 1,
+                chroma_array: 1,
+                bit_depths: (0, 0),
+            }
+        };
+        Some(Self {
+            chroma_format: high.chroma_format,
+            bit_depths: high.bit_depths,
+            resolution: picture_size(&mut bits, high.chroma_array),
+        })
+    }
+}
+
+struct HighProfile {
+    chroma_format: u32,
+    /// `ChromaArrayType`.
+    chroma_array: u32,
+    bit_depths: (u32, u32),
+}
+
+fn picture_size(bits: &mut Bits, chroma: u32) -> Option<(u16, u16)> {
     bits.ue()?; // log2_max_frame_num_minus4
-    skip_picture_order(&mut bits)?;
+    skip_picture_order(bits)?;
     bits.ue()?; // max_num_ref_frames
     bits.skip(1)?; // gaps_in_frame_num_value_allowed_flag
     let width_mbs = bits.ue()?;
@@ -113,19 +149,18 @@ fn resolution(sps: &[u8]) -> Option<(u16, u16)> {
 }
 
 /// Profiles whose SPS carries `chroma_format_idc` and what follows it.
-fn has_chroma_format(profile: u32) -> bool {
+pub(super) fn has_chroma_format(profile: u32) -> bool {
     matches!(
         profile,
         100 | 110 | 122 | 244 | 44 | 83 | 86 | 118 | 128 | 138 | 139 | 134 | 135
     )
 }
 
-/// Skips the fields of the high profiles; gives `ChromaArrayType`.
-fn skip_high_profile(bits: &mut Bits) -> Option<u32> {
+/// The fields that only the high profiles have.
+fn high_profile(bits: &mut Bits) -> Option<HighProfile> {
     let chroma = bits.ue()?;
     let separate_planes = chroma == 3 && bits.bit()?;
-    bits.ue()?; // bit_depth_luma_minus8
-    bits.ue()?; // bit_depth_chroma_minus8
+    let bit_depths = (bits.ue()?, bits.ue()?);
     bits.skip(1)?; // qpprime_y_zero_transform_bypass_flag
     if bits.bit()? {
         for list in 0..if chroma == 3 { 12 } else { 8 } {
@@ -134,7 +169,11 @@ fn skip_high_profile(bits: &mut Bits) -> Option<u32> {
             }
         }
     }
-    Some(if separate_planes { 0 } else { chroma })
+    Some(HighProfile {
+        chroma_format: chroma,
+        chroma_array: if separate_planes { 0 } else { chroma },
+        bit_depths,
+    })
 }
 
 /// `scaling_list()` of H.264 §7.3.2.1.1.1.

@@ -66,15 +66,57 @@ fn inspect_nal(info: &mut PayloadInfo, kind: u8, body: &[u8]) {
     }
 }
 
-/// Width and height inside the conformance window, from `seq_parameter_set_rbsp()` of H.265
-/// §7.3.2.2.1.
+/// Width and height inside the conformance window; `sps` is what follows the NAL unit header.
 fn resolution(sps: &[u8]) -> Option<(u16, u16)> {
-    let mut bits = Bits::rbsp(sps);
-    bits.skip(4)?; // sps_video_parameter_set_id
-    let sub_layers = bits.bits(3)?; // sps_max_sub_layers_minus1
-    bits.skip(1)?; // sps_temporal_id_nesting_flag
-    skip_profile_tier_level(&mut bits, sub_layers)?;
-    bits.ue()?; // sps_seq_parameter_set_id
+    Sps::parse(sps)?.resolution
+}
+
+/// What a configuration record needs of a sequence parameter set.
+pub(super) struct Sps {
+    /// `sps_max_sub_layers_minus1`.
+    pub(super) sub_layers: u32,
+    /// `sps_temporal_id_nesting_flag`.
+    pub(super) nested: bool,
+    /// The 12 bytes of general profile, compatibility, constraints and level (§7.3.3).
+    pub(super) general: [u8; 12],
+    /// `chroma_format_idc`.
+    pub(super) chroma_format: u32,
+    /// Of luma and chroma, less eight.
+    pub(super) bit_depths: (u32, u32),
+    /// Inside the conformance window.
+    pub(super) resolution: Option<(u16, u16)>,
+}
+
+impl Sps {
+    /// Reads `seq_parameter_set_rbsp()` of H.265 §7.3.2.2.1, which follows the NAL unit header.
+    pub(super) fn parse(sps: &[u8]) -> Option<Self> {
+        let mut general = [0; 12];
+        let mut head = Bits::rbsp(sps);
+        head.skip(8)?;
+        for byte in &mut general {
+            *byte = head.bits(8)? as u8;
+        }
+        let mut bits = Bits::rbsp(sps);
+        bits.skip(4)?; // sps_video_parameter_set_id
+        let sub_layers = bits.bits(3)?;
+        let nested = bits.bit()?;
+        skip_profile_tier_level(&mut bits, sub_layers)?;
+        bits.ue()?; // sps_seq_parameter_set_id
+        let (chroma_format, resolution) = picture_size(&mut bits)?;
+        let bit_depths = (bits.ue()?, bits.ue()?);
+        Some(Self {
+            sub_layers,
+            nested,
+            general,
+            chroma_format,
+            bit_depths,
+            resolution,
+        })
+    }
+}
+
+/// `chroma_format_idc`, and the size inside the conformance window.
+fn picture_size(bits: &mut Bits) -> Option<(u32, Option<(u16, u16)>)> {
     let chroma = bits.ue()?;
     let separate_planes = chroma == 3 && bits.bit()?;
     let mut width = bits.ue()?;
@@ -96,7 +138,7 @@ fn resolution(sps: &[u8]) -> Option<(u16, u16)> {
         width = width.checked_sub(across)?;
         height = height.checked_sub(down)?;
     }
-    super::size(width, height)
+    Some((chroma, super::size(width, height)))
 }
 
 /// `profile_tier_level( 1, sub_layers )` of H.265 §7.3.3.

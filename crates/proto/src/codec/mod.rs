@@ -7,6 +7,7 @@
 
 mod av1;
 mod bits;
+pub mod config;
 mod h264;
 mod h265;
 pub mod vp8;

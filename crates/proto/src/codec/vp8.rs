@@ -158,7 +158,7 @@ pub(super) fn inspect(payload: &[u8]) -> PayloadInfo {
 
 /// The size in an uncompressed key frame header: frame tag, start code, two 14-bit sides with
 /// their upscaling hints in the top bits.
-fn resolution(frame: &[u8]) -> Option<(u16, u16)> {
+pub(super) fn resolution(frame: &[u8]) -> Option<(u16, u16)> {
     let header = frame.get(3..10)?;
     if header[..3] != START_CODE {
         return None;

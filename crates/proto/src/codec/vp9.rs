@@ -127,33 +127,68 @@ fn parse_structure(payload: &[u8], mut at: usize) -> Option<(Option<(u16, u16)>,
     Some((largest, at))
 }
 
-/// The size in `uncompressed_header()` of a key frame (VP9 bitstream specification §6.2).
 fn frame_size(frame: &[u8]) -> Option<(u16, u16)> {
-    let mut bits = Bits::new(frame);
-    let marker = bits.bits(2)?;
-    let profile = bits.bits(1)? | bits.bits(1)? << 1;
-    if profile == 3 {
-        bits.skip(1)?; // reserved_zero
+    KeyHeader::parse(frame)?.resolution
+}
+
+/// What `uncompressed_header()` of a key frame says (VP9 bitstream specification §6.2).
+pub(super) struct KeyHeader {
+    pub(super) profile: u32,
+    pub(super) bit_depth: u32,
+    /// Of the `vpcC` box: 1 is 4:2:0 colocated, 2 is 4:2:2, 3 is 4:4:4.
+    pub(super) chroma: u32,
+    pub(super) full_range: bool,
+    pub(super) resolution: Option<(u16, u16)>,
+}
+
+impl KeyHeader {
+    /// `None` when this is no key frame.
+    pub(super) fn parse(frame: &[u8]) -> Option<Self> {
+        let mut bits = Bits::new(frame);
+        let marker = bits.bits(2)?;
+        let profile = bits.bits(1)? | bits.bits(1)? << 1;
+        if profile == 3 {
+            bits.skip(1)?; // reserved_zero
+        }
+        let show_existing_frame = bits.bit()?;
+        let inter_frame = bits.bit()?;
+        if marker != 2 || show_existing_frame || inter_frame {
+            return None;
+        }
+        bits.skip(2)?; // show_frame, error_resilient_mode
+        if bits.bits(24)? != SYNC_CODE {
+            return None;
+        }
+        let bit_depth = match profile {
+            0 | 1 => 8,
+            _ if bits.bit()? => 12,
+            _ => 10,
+        };
+        let subsampled = profile == 1 || profile == 3;
+        let (mut full_range, mut chroma) = (true, 3);
+        if bits.bits(3)? == COLOR_SPACE_RGB {
+            bits.skip(u32::from(subsampled))?; // reserved_zero
+        } else {
+            full_range = bits.bit()?;
+            chroma = 1;
+            if subsampled {
+                // subsampling_x, subsampling_y, reserved_zero
+                chroma = match (bits.bit()?, bits.bit()?) {
+                    (true, true) => 1,
+                    (true, false) => 2,
+                    _ => 3,
+                };
+                bits.skip(1)?;
+            }
+        }
+        Some(Self {
+            profile,
+            bit_depth,
+            chroma,
+            full_range,
+            resolution: super::size(bits.bits(16)? + 1, bits.bits(16)? + 1),
+        })
     }
-    let show_existing_frame = bits.bit()?;
-    let inter_frame = bits.bit()?;
-    if marker != 2 || show_existing_frame || inter_frame {
-        return None;
-    }
-    bits.skip(2)?; // show_frame, error_resilient_mode
-    if bits.bits(24)? != SYNC_CODE {
-        return None;
-    }
-    if profile >= 2 {
-        bits.skip(1)?; // ten_or_twelve_bit
-    }
-    let subsampled = profile == 1 || profile == 3;
-    if bits.bits(3)? == COLOR_SPACE_RGB {
-        bits.skip(u32::from(subsampled))?; // reserved_zero
-    } else {
-        bits.skip(if subsampled { 4 } else { 1 })?; // color_range, subsampling, reserved_zero
-    }
-    super::size(bits.bits(16)? + 1, bits.bits(16)? + 1)
 }
 
 #[cfg(test)]
