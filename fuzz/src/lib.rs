@@ -13,6 +13,7 @@ pub use session::session;
 use stagecast_proto::codec::vp8::Descriptor;
 use stagecast_proto::codec::{Codec, Kind, inspect};
 use stagecast_proto::rtcp::{Compound, Packet};
+use stagecast_proto::rtp::dependency::{Descriptor as Dependency, MAX_TARGETS};
 use stagecast_proto::rtp::ext::{
     AbsCaptureTime, AbsSendTime, AudioLevel, PlayoutDelay, TransportSequence,
 };
@@ -30,6 +31,7 @@ pub const TARGETS: &[Target] = &[
     ("fragment", fragment),
     ("stun", stun),
     ("rtp", rtp),
+    ("dependency", dependency),
     ("payload", payload),
     ("rtcp", rtcp),
     ("session", session),
@@ -82,6 +84,31 @@ pub fn stun(data: &[u8]) {
                 .any(|bytes| bytes == part.as_bytes())
         };
         assert!(stands(ours) && stands(theirs));
+    }
+}
+
+/// Dependency descriptors: what is read stays within the limits of the format, with and without a
+/// structure from before.
+pub fn dependency(data: &[u8]) {
+    let Ok(first) = Dependency::parse(data, None) else {
+        return;
+    };
+    let structure = first.structure.expect("none was known before");
+    let targets = structure.targets();
+    assert!(!targets.is_empty() && targets.len() <= MAX_TARGETS);
+    assert!(structure.resolutions.len() <= usize::from(structure.spatial_layers()));
+    for target in targets {
+        assert!(target.spatial < structure.spatial_layers() && target.temporal < 8);
+        assert!(
+            target
+                .chain
+                .is_none_or(|chain| usize::from(chain) < MAX_TARGETS)
+        );
+    }
+    for len in 0..data.len().min(16) {
+        if let Ok(frame) = Dependency::parse(&data[..len], Some(&structure)) {
+            assert!(frame.spatial < 4 && frame.temporal < 8);
+        }
     }
 }
 

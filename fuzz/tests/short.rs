@@ -134,6 +134,11 @@ fn any_rtp_packet_is_read_or_refused() {
 }
 
 #[test]
+fn any_dependency_descriptor_is_read_or_refused() {
+    short_run("dependency");
+}
+
+#[test]
 fn any_payload_says_something_or_nothing() {
     short_run("payload");
 }

@@ -37,6 +37,9 @@ impl Format {
 /// Most spatial layers of one stream; the formats allow eight, nobody sends more than three.
 pub const MAX_SPATIAL: usize = 4;
 
+/// Most levels of one stream.
+pub const MAX_LEVELS: usize = MAX_SPATIAL * MAX_TEMPORAL;
+
 /// A spatial and a temporal layer of one stream, with all below them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Level {
@@ -52,6 +55,14 @@ impl Level {
         spatial: MAX_SPATIAL as u8 - 1,
         temporal: MAX_TEMPORAL as u8 - 1,
     };
+
+    /// Every level, by place.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        (0..MAX_LEVELS).map(|place| Self {
+            spatial: (place / MAX_TEMPORAL) as u8,
+            temporal: (place % MAX_TEMPORAL) as u8,
+        })
+    }
 
     /// Its place in a table by spatial, then temporal layer.
     pub(crate) fn place(self) -> usize {
@@ -103,7 +114,7 @@ impl Levels {
 
     /// Their places, in order.
     pub(crate) fn places(self) -> impl Iterator<Item = usize> {
-        (0..MAX_SPATIAL * MAX_TEMPORAL).filter(move |place| self.0 >> place & 1 != 0)
+        (0..MAX_LEVELS).filter(move |place| self.0 >> place & 1 != 0)
     }
 }
 
@@ -115,8 +126,12 @@ pub struct Scale {
     pub level: Level,
     /// Readers of these levels need it.
     pub needed: Levels,
-    /// Its temporal layer can be followed from here on, whatever was left out before.
-    pub switch_up: bool,
+    /// Who decodes this frame decodes all that follow of these levels.
+    pub switch: Levels,
+    /// Who has the temporal layer below can follow its own from here on.
+    pub sync: bool,
+    /// First packet of the frame of its spatial layer.
+    pub frame_begin: bool,
     /// Last packet of the frame of its spatial layer.
     pub frame_end: bool,
     /// Upper spatial layers need the lower ones in keyframes only (the `_KEY` modes), so
@@ -132,7 +147,9 @@ impl Scale {
             temporal: 0,
         },
         needed: Levels::ALL,
-        switch_up: false,
+        switch: Levels(0),
+        sync: false,
+        frame_begin: false,
         frame_end: false,
         separate: false,
     };

@@ -11,6 +11,7 @@ use stagecast_proto::rtcp::{
     Bye, Compound, Dlrr, Fir, FirEntry, Nack, Packet, Pli, ReceiverReport, Remb, ReportBlock, Sdes,
     SenderInfo, SenderReport, Twcc, TwccHeader, Xr, XrBlock,
 };
+use stagecast_proto::rtp::dependency::{Descriptor, MAX_TARGETS};
 use stagecast_proto::rtp::{self, HeaderWriter, ext};
 use stagecast_proto::sdp::{self, fragment::Fragment};
 use stagecast_proto::stun;
@@ -134,6 +135,7 @@ fn read(message: &[u8]) {
             message[descriptor.header_len..]
         );
     }
+    read_dependency(message);
     stun::classify(message);
     assert!(stun::binding_username(message).is_none() || stun::is_stun(message));
     read_rtp(message);
@@ -163,9 +165,21 @@ fn read_rtp(message: &[u8]) {
         ext::PlayoutDelay::parse(value);
         ext::AudioLevel::parse(value);
         ext::text(value);
+        read_dependency(value);
     }
     for codec in Codec::ALL {
         codec::inspect(codec, &message[header.payload.clone()]);
+    }
+}
+
+fn read_dependency(value: &[u8]) {
+    if let Ok(Descriptor {
+        structure: Some(structure),
+        ..
+    }) = Descriptor::parse(value, None)
+    {
+        assert!(structure.targets().len() <= MAX_TARGETS);
+        let _ = Descriptor::parse(&value[..value.len().min(4)], Some(&structure));
     }
 }
 
@@ -277,6 +291,9 @@ fn payloads() -> Vec<Vec<u8>> {
         // VP9: scalability structure of two layers; flexible mode.
         "ae05000738014000b402800168020008010200",
         "f801000302824983420014100b560038241c184a",
+        // Dependency descriptors: two temporal layers; two spatial layers of a `_KEY` mode.
+        "85000780a11ea85141010c09fc059c",
+        "c00000800123b82345045a00422224",
         // AV1: sequence header and frame.
         "280b080000002d4cffb3c4af900410008c20",
         // Configuration records: avcC, AudioSpecificConfig with SBR, dOps, OpusHead, ADTS.

@@ -15,6 +15,7 @@ mod rates;
 mod reader;
 mod rewrite;
 pub mod ring;
+mod scaling;
 mod selection;
 mod source;
 mod track;

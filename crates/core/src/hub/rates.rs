@@ -4,13 +4,12 @@
 use std::time::{Duration, Instant};
 
 use crate::bwe::{Bitrate, MAX_TEMPORAL};
-use crate::packet::{Level, Levels, MAX_SPATIAL, Scale};
+use crate::packet::{Level, Levels, MAX_LEVELS, Scale};
 
 /// What a viewer's packet has besides its payload: IP and UDP 28, RTP 12, header extensions
 /// about 8, authentication tag 16.
 pub const PACKET_OVERHEAD: u32 = 64;
 
-const LEVELS: usize = MAX_SPATIAL * MAX_TEMPORAL;
 const BUCKET: Duration = Duration::from_millis(250);
 const BUCKETS: usize = 12;
 /// The rate of something shorter is not known yet; a keyframe alone would make it huge.
@@ -19,7 +18,7 @@ const SHORTEST: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, Default)]
 struct Bucket {
     /// Bytes that readers of each level need.
-    levels: [u32; LEVELS],
+    levels: [u32; MAX_LEVELS],
     /// Bytes that all need.
     all: u32,
     /// Which levels sent something of their own.
@@ -32,7 +31,7 @@ struct Bucket {
 pub struct Rates {
     buckets: [Bucket; BUCKETS],
     now: usize,
-    sum: [u64; LEVELS],
+    sum: [u64; MAX_LEVELS],
     sum_all: u64,
     seen: Levels,
     began: Option<Instant>,
@@ -44,7 +43,7 @@ impl Default for Rates {
         Self {
             buckets: [Bucket::default(); BUCKETS],
             now: 0,
-            sum: [0; LEVELS],
+            sum: [0; MAX_LEVELS],
             sum_all: 0,
             seen: Levels::default(),
             began: None,

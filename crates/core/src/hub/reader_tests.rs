@@ -59,6 +59,7 @@ impl Feed {
             arrival: at,
             capture: at,
             audio_level: None,
+            dependency: None,
             payload: payload.into(),
         };
         let track = self.source.track_mut("0", Kind::Video, self.can_ask);
@@ -199,6 +200,7 @@ fn audio_starts_with_the_newest_packet() {
             arrival: t0,
             capture: t0,
             audio_level: None,
+            dependency: None,
             payload: Arc::from([1u8, 2].as_slice()),
         };
         let track = source.track_mut("1", Kind::Audio, false);
@@ -239,6 +241,7 @@ impl Simulcast {
                 arrival: at,
                 capture: at,
                 audio_level: None,
+                dependency: None,
                 payload: payload.into(),
             };
             let track = self.source.track_mut("0", Kind::Video, true);
@@ -418,6 +421,7 @@ fn vp8_frame(source: &mut Source, n: u64, at: Instant) {
         arrival: at,
         capture: at,
         audio_level: None,
+        dependency: None,
         payload: payload.into(),
     };
     let track = source.track_mut("0", Kind::Video, true);
@@ -445,10 +449,10 @@ fn temporal_layers_are_left_out_at_once_and_come_back_where_they_decode() {
             sent.push(n);
         }
     }
-    let expected: Vec<u64> = (0..9).chain([12]).chain(16..24).collect();
+    let expected: Vec<u64> = (0..9).chain([12, 16]).chain(18..24).collect();
     assert_eq!(
         sent, expected,
-        "up again at 17, the first that is a sync point"
+        "up at 18 and 19, the first sync points in turn"
     );
     assert_eq!(out.seqs(), (0..expected.len() as u64).collect::<Vec<_>>());
     let offers = source.tracks[0].offers(t0 + FRAME * 24);

@@ -50,7 +50,12 @@ impl Selection {
         if packet.keyframe {
             self.have = self.want;
         } else if packet.frame_start {
-            self.turn(packet);
+            self.down(packet);
+        }
+        let scale = &packet.scale;
+        let own = scale.frame_begin && scale.level.spatial == self.have.spatial;
+        if self.want.temporal > self.have.temporal && (packet.frame_start || own) {
+            self.up(packet);
         }
         packet.scale.needed.contains(self.have)
     }
@@ -61,15 +66,23 @@ impl Selection {
         packet.marker || (scale.frame_end && scale.level.spatial == self.have.spatial)
     }
 
-    fn turn(&mut self, packet: &Packet) {
-        let scale = &packet.scale;
-        if self.want.spatial < self.have.spatial && !scale.separate {
+    fn down(&mut self, packet: &Packet) {
+        if self.want.spatial < self.have.spatial && !packet.scale.separate {
             self.have.spatial = self.want.spatial;
         }
         self.have.temporal = self.have.temporal.min(self.want.temporal);
-        let temporal = scale.level.temporal;
-        if scale.switch_up && temporal > self.have.temporal && temporal <= self.want.temporal {
-            self.have.temporal = temporal;
+    }
+
+    fn up(&mut self, packet: &Packet) {
+        let scale = &packet.scale;
+        let aim = Level {
+            spatial: self.have.spatial,
+            temporal: self.want.temporal,
+        };
+        if scale.level.temporal <= self.have.temporal && scale.switch.contains(aim) {
+            self.have.temporal = aim.temporal;
+        } else if scale.sync && scale.level.temporal == self.have.temporal + 1 {
+            self.have.temporal += 1;
         }
     }
 }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use stagecast_proto::codec::{self, Codec, Kind, PayloadInfo};
+use stagecast_proto::codec::{self, Kind};
 
 use super::rates::Rates;
 use super::ring::{Limits, Ring};
+use super::scaling::Scaling;
 use crate::bwe::{Bitrate, LayerOffer, MAX_LAYERS, MAX_TEMPORAL, Target};
 use crate::figures::LayerMeter;
-use crate::packet::{Format, Level, Levels, Packet, Scale};
+use crate::packet::{Format, Level, Packet};
 
 /// At most one keyframe is asked of a publisher in this time: more would cost
 /// every viewer quality and give none a picture sooner.
@@ -214,8 +215,7 @@ pub struct Layer {
     kind: Kind,
     newest_timestamp: Option<u32>,
     keyframe_timestamp: Option<u32>,
-    /// Spatial layers are predicted from each other in keyframes only.
-    separate: bool,
+    scaling: Scaling,
 }
 
 /// A packet as it leaves a publisher's session.
@@ -235,6 +235,8 @@ pub struct Inbound {
     pub capture: Instant,
     /// Audio level (RFC 6464).
     pub audio_level: Option<(i8, bool)>,
+    /// Value of the dependency descriptor, where the publisher sends it.
+    pub dependency: Option<Box<[u8]>>,
     /// Payload.
     pub payload: Arc<[u8]>,
 }
@@ -250,7 +252,7 @@ impl Layer {
             kind,
             newest_timestamp: None,
             keyframe_timestamp: None,
-            separate: false,
+            scaling: Scaling::default(),
         }
     }
 
@@ -271,7 +273,11 @@ impl Layer {
             self.keyframe_timestamp = Some(ts);
             self.keyframe_gate.satisfied();
         }
-        let scale = self.scale_of(inbound.format.codec, &info, ts);
+        let in_keyframe = self.keyframe_timestamp == Some(ts);
+        let scale = match inbound.dependency.as_deref() {
+            Some(value) => self.scaling.of_descriptor(value),
+            None => self.scaling.of_payload(&info, in_keyframe),
+        };
         self.push(Packet {
             seq: inbound.seq,
             timestamp: ts,
@@ -316,33 +322,6 @@ impl Layer {
             rates[usize::from(temporal)] = self.rates.rate(now, level);
         }
         LayerOffer::with_temporal(number, &rates[..=usize::from(highest)])
-    }
-
-    fn scale_of(&mut self, codec: Codec, info: &PayloadInfo, timestamp: u32) -> Scale {
-        let Some(place) = info.scalability else {
-            return Scale::NONE;
-        };
-        let level = Level {
-            spatial: place.spatial.min(Level::TOP.spatial),
-            temporal: place.temporal.min(Level::TOP.temporal),
-        };
-        let in_keyframe = self.keyframe_timestamp == Some(timestamp);
-        if codec == Codec::Vp9 && place.begins && place.spatial > 0 && !in_keyframe {
-            self.separate = place.inter_picture && !place.inter_layer;
-        }
-        let alone = self.separate && !in_keyframe && level.spatial < self.rates.spatial();
-        let highest = if alone {
-            level.spatial
-        } else {
-            Level::TOP.spatial
-        };
-        Scale {
-            level,
-            needed: Levels::range(level.spatial..=highest, level.temporal),
-            switch_up: place.switch_up,
-            frame_end: place.ends,
-            separate: self.separate,
-        }
     }
 }
 
@@ -390,6 +369,7 @@ mod tests {
             arrival: at,
             capture: at,
             audio_level: None,
+            dependency: None,
             payload: payload.into(),
         }
     }

@@ -5,11 +5,13 @@
 //! §4.2), and what the library leaves out of an answer.
 
 use stagecast_proto::codec::{Codec, Kind};
+use stagecast_proto::rtp::dependency;
 use stagecast_proto::sdp::{Direction, Media, Session};
 use str0m::RtcConfig;
-use str0m::rtp::{Extension, ExtensionMap};
+use str0m::rtp::{Extension, ExtensionMap, ExtensionSerializer, ExtensionValues};
 
 use super::{Refusal, codec_list};
+use crate::bwe::MAX_LAYERS;
 use crate::packet::Format;
 
 /// Which side the peer is on.
@@ -134,6 +136,71 @@ pub fn configure_extensions(config: RtcConfig) -> RtcConfig {
     config.set_extension_map(map)
 }
 
+/// Header extensions that only publishers send us.
+pub fn configure_publisher_extensions(config: RtcConfig) -> RtcConfig {
+    let mut config = configure_extensions(config);
+    let descriptor = Extension::with_serializer(dependency::URI, DependencyReader);
+    config.extension_map().set(12, descriptor);
+    config
+}
+
+/// The value of a packet's dependency descriptor, as it came.
+#[derive(Debug, Clone)]
+pub struct DependencyValue(pub Box<[u8]>);
+
+/// Keeps the dependency descriptor for the hub, which knows the structure it refers to.
+#[derive(Debug)]
+struct DependencyReader;
+
+impl ExtensionSerializer for DependencyReader {
+    fn write_to(&self, _: &mut [u8], _: &ExtensionValues) -> usize {
+        0
+    }
+
+    fn parse_value(&self, value: &[u8], values: &mut ExtensionValues) -> bool {
+        values.user_values.set(DependencyValue(value.into()));
+        true
+    }
+
+    fn is_video(&self) -> bool {
+        true
+    }
+
+    fn is_audio(&self) -> bool {
+        false
+    }
+
+    fn requires_two_byte_form(&self, _: &ExtensionValues) -> bool {
+        true
+    }
+}
+
+/// The simulcast layers that an offer announces by `a=ssrc-group:SIM`, as the Millicast SDK writes
+/// it: for each media line its `mid` and, lowest layer first, media and retransmission SSRC.
+///
+/// Offers with restriction ids (RFC 8853) have none: there the packets name their layer.
+pub fn ssrc_layers(offer: &Session) -> Vec<(&str, Vec<(u32, Option<u32>)>)> {
+    let by_ssrc = |m: &&Media| m.kind == Some(Kind::Video) && m.simulcast.is_none();
+    let layers = |m: &Media| {
+        let group = |semantics: &str| {
+            let semantics = semantics.to_owned();
+            let groups = m.ssrc_groups.iter();
+            groups.filter(move |(s, _)| s.eq_ignore_ascii_case(&semantics))
+        };
+        let (_, ssrcs) = group("SIM").next()?;
+        let repair = |ssrc: u32| {
+            let pairs = group("FID").filter_map(|(_, pair)| <[u32; 2]>::try_from(&pair[..]).ok());
+            pairs.into_iter().find(|pair| pair[0] == ssrc).map(|p| p[1])
+        };
+        let layers = ssrcs.iter().take(MAX_LAYERS);
+        Some(layers.map(|&ssrc| (ssrc, repair(ssrc))).collect())
+    };
+    let media = offer.media.iter().filter(by_ssrc);
+    media
+        .filter_map(|m| Some((m.mid.as_str(), layers(m)?)))
+        .collect()
+}
+
 /// Finish the library's answer.
 ///
 /// Opus parameters that the peer asked for and that cost us nothing (stereo, DTX)
@@ -186,4 +253,37 @@ fn opus_extras(fmtp: &str) -> Vec<String> {
             keep.contains(&name).then(|| format!("{name}={value}"))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn video(attributes: &str) -> Session {
+        let offer = format!(
+            "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
+             m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\na=mid:v\r\na=sendonly\r\n\
+             a=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n{attributes}"
+        );
+        Session::parse(&offer).expect("a valid offer")
+    }
+
+    #[test]
+    fn ssrc_group_names_layers_from_the_lowest_with_their_retransmissions() {
+        // As the Millicast SDK munges it.
+        let offer = video(
+            "a=ssrc-group:FID 11 12\r\na=ssrc-group:SIM 11 100 102\r\n\
+             a=ssrc-group:FID 100 101\r\na=ssrc-group:FID 102 103\r\n",
+        );
+        let layers = vec![(11, Some(12)), (100, Some(101)), (102, Some(103))];
+        assert_eq!(ssrc_layers(&offer), [("v", layers)]);
+    }
+
+    #[test]
+    fn offers_without_a_simulcast_group_or_with_restriction_ids_have_no_ssrc_layers() {
+        assert!(ssrc_layers(&video("a=ssrc-group:FID 11 12\r\n")).is_empty());
+        let both = "a=rid:0 send\r\na=rid:1 send\r\na=simulcast:send 0;1\r\n\
+                    a=ssrc-group:SIM 1 2\r\n";
+        assert!(ssrc_layers(&video(both)).is_empty());
+    }
 }

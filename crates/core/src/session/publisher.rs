@@ -11,7 +11,7 @@ use str0m::media::{KeyframeRequestKind, Mid, Pt, Rid};
 use str0m::rtp::{RtpPacket, Ssrc};
 use str0m::stats::{MediaIngressStats, PeerStats};
 
-use super::offer::{self, Role};
+use super::offer::{self, DependencyValue, Role};
 use super::peer::Peer;
 use super::{Addresses, Credentials, Refusal, SessionConfig};
 use crate::capture::{LayerClock, PeerClock};
@@ -108,8 +108,11 @@ impl Publisher {
         let stream_id = credentials.ufrag.clone();
         let (peer, answer) =
             Peer::answer(config, credentials, addresses, offer_sdp, now, |config| {
-                offer::configure_extensions(offer::configure_codecs(config, options.codec))
+                let config = offer::configure_codecs(config, options.codec);
+                offer::configure_publisher_extensions(config)
             })?;
+        let mut peer = peer;
+        name_layers(&mut peer, &offer);
         let tracks = accepted_tracks(&peer, &offer, options);
         if tracks.is_empty() {
             return Err(Refusal::NoCommonCodec(
@@ -248,7 +251,9 @@ impl Publisher {
         stream.count(seq);
         let timestamp = packet.header.timestamp;
         let arrival = packet.timestamp;
-        let level = packet.header.ext_vals.audio_level;
+        let values = &packet.header.ext_vals;
+        let level = values.audio_level;
+        let dependency = values.user_values.get_arc::<DependencyValue>();
         let inbound = Inbound {
             seq,
             timestamp,
@@ -256,7 +261,8 @@ impl Publisher {
             format,
             arrival,
             capture: stream.clock.capture(&self.clock, timestamp, arrival),
-            audio_level: level.map(|l| (l, packet.header.ext_vals.voice_activity.unwrap_or(false))),
+            audio_level: level.map(|l| (l, values.voice_activity.unwrap_or(false))),
+            dependency: dependency.map(|d| d.0.clone()),
             payload: packet.payload,
         };
         PublisherEvent::Packet {
@@ -325,6 +331,24 @@ impl Stream {
             .first_seq
             .map_or(0, |first| self.highest_seq - first + 1);
         expected.saturating_sub(self.received)
+    }
+}
+
+/// Give the streams of an SSRC group the layer names "0", "1", … that restriction ids would give.
+fn name_layers(peer: &mut Peer, offer: &Session) {
+    for (mid, layers) in offer::ssrc_layers(offer) {
+        let mid = Mid::from(mid);
+        if peer.rtc.media(mid).is_none() {
+            continue;
+        }
+        let mut api = peer.rtc.direct_api();
+        for (number, (ssrc, repair)) in layers.into_iter().enumerate() {
+            let ssrc = Ssrc::from(ssrc);
+            // The library has taken them all for one stream.
+            api.remove_stream_rx(ssrc);
+            let rid = Rid::from(&*number.to_string());
+            api.expect_stream_rx(ssrc, repair.map(Ssrc::from), mid, Some(rid));
+        }
     }
 }
 

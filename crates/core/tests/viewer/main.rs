@@ -154,6 +154,7 @@ impl Scene {
                 arrival: self.now,
                 capture: self.now,
                 audio_level: None,
+                dependency: None,
                 payload: payload.into(),
             };
             let track = self.source.track_mut("0", Kind::Video, true);

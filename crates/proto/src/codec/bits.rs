@@ -7,7 +7,7 @@
 /// The longest prefix of zeros in an Exp-Golomb or `uvlc` code that still fits 32 bits.
 const MAX_LEADING_ZEROS: u32 = 31;
 
-pub(super) struct Bits<'a> {
+pub(crate) struct Bits<'a> {
     data: &'a [u8],
     /// Index of the next byte to load.
     next: usize,
@@ -20,7 +20,7 @@ pub(super) struct Bits<'a> {
 }
 
 impl<'a> Bits<'a> {
-    pub(super) fn new(data: &'a [u8]) -> Self {
+    pub(crate) fn new(data: &'a [u8]) -> Self {
         Self {
             data,
             next: 0,
@@ -32,7 +32,7 @@ impl<'a> Bits<'a> {
     }
 
     /// Reads a NAL unit's payload, skipping the `03` of each `00 00 03`.
-    pub(super) fn rbsp(data: &'a [u8]) -> Self {
+    pub(crate) fn rbsp(data: &'a [u8]) -> Self {
         Self {
             rbsp: true,
             ..Self::new(data)
@@ -59,7 +59,7 @@ impl<'a> Bits<'a> {
         Some(())
     }
 
-    pub(super) fn bit(&mut self) -> Option<bool> {
+    pub(crate) fn bit(&mut self) -> Option<bool> {
         if self.left == 0 {
             self.load()?;
         }
@@ -68,7 +68,7 @@ impl<'a> Bits<'a> {
     }
 
     /// The next `count` bits as an unsigned integer; `count` is at most 32.
-    pub(super) fn bits(&mut self, count: u32) -> Option<u32> {
+    pub(crate) fn bits(&mut self, count: u32) -> Option<u32> {
         debug_assert!(count <= 32, "a u32 holds 32 bits");
         let mut value = 0;
         for _ in 0..count {
@@ -77,7 +77,7 @@ impl<'a> Bits<'a> {
         Some(value)
     }
 
-    pub(super) fn skip(&mut self, count: u32) -> Option<()> {
+    pub(crate) fn skip(&mut self, count: u32) -> Option<()> {
         for _ in 0..count {
             self.bit()?;
         }
@@ -85,7 +85,7 @@ impl<'a> Bits<'a> {
     }
 
     /// `ue(v)` of H.264 §9.1 and H.265 §9.2, `uvlc()` of AV1 §4.10.3: the same code.
-    pub(super) fn ue(&mut self) -> Option<u32> {
+    pub(crate) fn ue(&mut self) -> Option<u32> {
         let mut zeros = 0;
         while !self.bit()? {
             zeros += 1;
@@ -97,7 +97,7 @@ impl<'a> Bits<'a> {
     }
 
     /// `se(v)` of H.264 §9.1.1.
-    pub(super) fn se(&mut self) -> Option<i32> {
+    pub(crate) fn se(&mut self) -> Option<i32> {
         let code = i64::from(self.ue()?);
         let magnitude = (code + 1) / 2;
         i32::try_from(if code % 2 == 1 { magnitude } else { -magnitude }).ok()

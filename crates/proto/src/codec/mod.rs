@@ -6,7 +6,7 @@
 //! specification, and RFC 7587.
 
 mod av1;
-mod bits;
+pub(crate) mod bits;
 pub mod config;
 mod h264;
 mod h265;
@@ -133,7 +133,9 @@ pub struct Scalability {
     pub spatial: u8,
     /// Temporal layer, 0 to 7; the base is 0.
     pub temporal: u8,
-    /// From this frame on its temporal layer decodes, whatever was left out of it before.
+    /// It needs the base layer only: its own temporal layer can be followed from here on (VP8).
+    pub sync: bool,
+    /// Later frames of higher temporal layers need nothing older of those layers (VP9).
     pub switch_up: bool,
     /// Predicted from an earlier picture.
     pub inter_picture: bool,

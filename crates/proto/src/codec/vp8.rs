@@ -145,7 +145,7 @@ pub(super) fn inspect(payload: &[u8]) -> PayloadInfo {
     let frame = &payload[descriptor.header_len..];
     info.scalability = descriptor.tid.map(|temporal| Scalability {
         temporal,
-        switch_up: descriptor.layer_sync,
+        sync: descriptor.layer_sync,
         begins: descriptor.starts_frame(),
         ..Scalability::default()
     });

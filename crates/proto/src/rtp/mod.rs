@@ -4,6 +4,7 @@
 //! accessor is total. [`HeaderWriter`] is the way back, with one-byte extensions. What the
 //! extensions mean is in [`ext`].
 
+pub mod dependency;
 pub mod ext;
 mod write;
 
