@@ -48,7 +48,9 @@ class CoreDouble:
         self.sessions: dict[str, Session] = {}
         self.live: dict[tuple[str, str | None], str] = {}
         self.closed = False
+        self.verdicts: dict[int, dict[str, Any]] = {}
         self.figures_json: dict[str, Any] = {"at": 0}
+        self._questions = 0
         self._events: list[dict[str, Any]] = []
         self._fd = os.eventfd(0, os.EFD_NONBLOCK)
 
@@ -99,7 +101,7 @@ class CoreDouble:
             raise CoreError("ice.precondition_failed", "Another ICE session.")
         return Patched(None, '"1"')
 
-    def end_session(self, session: str, reason: str) -> bool:
+    def end_session(self, session: str, reason: str, detail: str | None = None) -> bool:
         held = self.sessions.pop(session, None)
         if held is None:
             return False
@@ -115,10 +117,13 @@ class CoreDouble:
             remote="192.0.2.1:5000",
             protocol="udp",
             reason=reason,
-            detail=None,
+            detail=detail,
             seconds=1.5,
         )
         return True
+
+    def decide(self, question: int, verdict_json: str) -> None:
+        self.verdicts[question] = json.loads(verdict_json)
 
     def is_live(self, stream: str, source: str | None) -> bool:
         return (stream, source) in self.live
@@ -142,6 +147,48 @@ class CoreDouble:
             remote="192.0.2.1:5000",
             protocol="udp",
         )
+
+    def ask(
+        self,
+        path: str,
+        *,
+        action: str = "publish",
+        protocol: str = "rtmp",
+        query: dict[str, str] | None = None,
+        remote: str = "192.0.2.1",
+        origin: str | None = None,
+    ) -> int:
+        """An encoder or a player knocks; the number of its question."""
+        self._questions += 1
+        self._emit(
+            "admission_asked",
+            question=self._questions,
+            protocol=protocol,
+            action=action,
+            path=path,
+            query=list((query or {}).items()),
+            remote=remote,
+            origin=origin,
+        )
+        return self._questions
+
+    def come_in(self, question: int, *, kind: str = "publisher", protocol: str = "rtmp") -> str:
+        """The admitted peer's session appears."""
+        verdict = self.verdicts[question]
+        assert verdict["verdict"] == "admit", verdict
+        session_id = secrets.token_hex(16)
+        held = Session(kind, verdict["stream"], verdict["source"], {}, connected=True)
+        self.sessions[session_id] = held
+        self._emit(
+            "session_connected",
+            session=session_id,
+            kind=kind,
+            stream=held.stream,
+            source=held.source,
+            remote="192.0.2.1:5000",
+            protocol=protocol,
+        )
+        return session_id
 
     def go_live(self, session: str, codec: str = "vp8") -> None:
         held = self.sessions[session]

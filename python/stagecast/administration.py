@@ -11,7 +11,9 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from stagecast.accounts.passwords import PasswordChecker, new_one_time_password
+from stagecast.accounts.schemas import ApiTokenCreate
 from stagecast.accounts.service import AccountService
+from stagecast.apps.service import AppService
 from stagecast.db.store import open_store
 from stagecast.errors import Invalid
 from stagecast.kit.clock import iso
@@ -74,6 +76,32 @@ def create_token(
     async def work(session: AsyncSession, vault: Vault, account_id: str) -> dict[str, Any]:
         tokens = PublishTokenService(session, vault)
         return _shown(tokens.shown(await tokens.create(account_id, new)), account_id)
+
+    return _run(settings, work)
+
+
+def create_api_token(settings: Settings, label: str, scopes: list[str]) -> dict[str, Any]:
+    """Make an API token with these scopes, or with all when there are none."""
+    try:
+        new = ApiTokenCreate.model_validate(
+            {"label": label, **({"scopes": scopes} if scopes else {})}
+        )
+    except ValidationError as error:
+        texts = [f"{problem['input']!r}: {problem['msg']}" for problem in error.errors()]
+        raise Invalid("\n".join(texts)) from None
+
+    async def work(session: AsyncSession, _vault: Vault, account_id: str) -> dict[str, Any]:
+        accounts = AccountService(session, settings.accounts, PasswordChecker())
+        row, token = await accounts.create_token(account_id, new.label, new.scopes)
+        app = await AppService(session).ensure_app(account_id)
+        return {
+            "id": row.id,
+            "accountId": account_id,
+            "appId": app.id,
+            "label": row.label,
+            "scopes": row.scopes,
+            "token": token,
+        }
 
     return _run(settings, work)
 

@@ -15,15 +15,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from stagecast import __version__
 from stagecast.accounts import endpoints as accounts_endpoints
 from stagecast.accounts.passwords import PasswordChecker
-from stagecast.accounts.service import AccountService, FirstAdmin, SecretUses
+from stagecast.accounts.service import AccountService, CredentialUses, FirstAdmin
 from stagecast.accounts.tasks import AccountHousekeeping
 from stagecast.accounts.throttle import LoginThrottle
+from stagecast.apps import endpoints as apps_endpoints
+from stagecast.apps.service import AppService
 from stagecast.dashboard import endpoints as dashboard_endpoints
 from stagecast.dashboard.events import DashboardEvents
 from stagecast.db.store import open_store
 from stagecast.kit import dialects
-from stagecast.kit.dialects import TEXT_PREFIXES
+from stagecast.kit.dialects import REALTIME_PREFIXES, TEXT_PREFIXES
 from stagecast.kit.middleware import BodyLimit, ClientAddress, LastResort, ResponseHeaders
+from stagecast.kit.window import FailureWindow, RequestRate
+from stagecast.livestreams import endpoints as livestreams_endpoints
+from stagecast.livestreams.door import Door
+from stagecast.livestreams.tasks import LivestreamWatch
 from stagecast.media.engine import Core, Engine, open_core
 from stagecast.operations import endpoints as operations_endpoints
 from stagecast.operations.metrics import Metrics
@@ -45,6 +51,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     subscribe_endpoints.router,
     streams_endpoints.router,
     whip_endpoints.router,
+    apps_endpoints.router,
+    livestreams_endpoints.router,
+    livestreams_endpoints.organization_router,
     dashboard_endpoints.router,
     operations_endpoints.router,
 )
@@ -104,6 +113,7 @@ def drain(app: FastAPI) -> None:
         return
     app.state.draining = True
     app.state.whip.drain()
+    app.state.door.drain()
     app.state.live.close()
     app.state.dashboard_events.close()
 
@@ -112,7 +122,12 @@ def response_headers(path: str) -> dict[str, str]:
     """The headers every response under a path carries."""
     if path.startswith(TEXT_PREFIXES):
         return {**_API, **_CORS}
-    if path.startswith("/api/") or path in {"/healthz", "/readyz", "/metrics", "/openapi.json"}:
+    if path.startswith(("/api/", *REALTIME_PREFIXES)) or path in {
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+    }:
         return _API
     return page_headers(path)
 
@@ -135,7 +150,9 @@ async def _running(
     state.login_throttle = LoginThrottle(
         settings.accounts.login_attempts, settings.accounts.login_window
     )
-    state.secret_uses = SecretUses()
+    state.secret_uses, state.token_uses = CredentialUses(), CredentialUses()
+    state.wrong_tokens = FailureWindow(settings.api.wrong_tokens, settings.api.wrong_tokens_window)
+    state.api_rate = RequestRate(settings.api.requests, settings.api.window)
     state.first_admin = await _first_start(app)
     try:
         engine = Engine(open_media(settings.media))
@@ -145,7 +162,15 @@ async def _running(
     live = LiveStreams(settings.streams.ended_retention, settings.streams.ended_max)
     watch = TokenWatch(database, engine, live)
     events = DashboardEvents(StreamService(live, engine), live, database, settings.accounts)
-    housekeeping = AccountHousekeeping(database, settings.accounts, state.secret_uses)
+    housekeeping = AccountHousekeeping(
+        database, settings.accounts, state.secret_uses, state.token_uses
+    )
+    livestreams = LivestreamWatch(database, live, settings.livestreams.reconnect_window)
+    wrong_keys = FailureWindow(
+        settings.livestreams.wrong_keys, settings.livestreams.wrong_keys_window
+    )
+    door = Door(database, vault, engine, live, wrong_keys)
+    state.livestreams, state.door = livestreams, door
     state.engine, state.live, state.token_watch, state.dashboard_events = (
         engine,
         live,
@@ -156,16 +181,21 @@ async def _running(
     state.whip = WhipService(database, vault, engine, live, settings.streams.max_waiting_viewers)
     state.whip_events = EventSubscriptions(live)
     state.metrics = Metrics(engine, live, settings.metrics.top_streams)
+    engine.on_event(door.on_event)
     engine.on_event(live.on_event)
+    engine.on_event(livestreams.on_event)
     engine.on_figures(live.on_figures)
+    engine.on_figures(livestreams.on_figures)
     engine.on_figures(events.on_figures)
     live.on_change(events.on_stream)
     watch.on_change(events.on_token)
     await watch.start()
+    await livestreams.start()
     engine.start()
     tasks = [
         asyncio.create_task(watch.run(), name="token-watch"),
         asyncio.create_task(housekeeping.run(), name="account-housekeeping"),
+        asyncio.create_task(livestreams.run(), name="livestream-watch"),
     ]
     try:
         yield
@@ -176,6 +206,8 @@ async def _running(
         await asyncio.gather(*tasks, return_exceptions=True)
         try:
             await engine.close()
+            await door.close()
+            await livestreams.flush()
             await housekeeping.flush()
         finally:
             await database.close()
@@ -187,6 +219,7 @@ async def _first_start(app: FastAPI) -> FirstAdmin | None:
     async with app.state.database.work() as session:
         accounts = AccountService(session, settings.accounts, app.state.passwords)
         app.state.account_id = await accounts.ensure_account()
+        await AppService(session).ensure_app(app.state.account_id)
         password = await accounts.ensure_admin(app.state.account_id)
     return None if password is None else FirstAdmin(settings.accounts.admin_email, password)
 

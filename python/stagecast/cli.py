@@ -32,6 +32,9 @@ app = typer.Typer(
 )
 user_app = typer.Typer(help="People who log in to the dashboard.", no_args_is_help=True)
 token_app = typer.Typer(help="Publish tokens.", no_args_is_help=True)
+api_token_app = typer.Typer(
+    help="API tokens: what programs make and read livestreams with.", no_args_is_help=True
+)
 
 Data = Annotated[
     Path | None,
@@ -296,8 +299,37 @@ def token_delete(
         sys.stdout.write(f"Token {token_id} is deleted.\n")
 
 
+@api_token_app.command("create")
+def api_token_create(
+    label: Annotated[str, typer.Option(help="What the token is for.")],
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What it may do: apps:read, apps:write, livestreams:read, livestreams:write; may be given "
+            "more than once. [default: all]",
+            show_default=False,
+        ),
+    ] = None,
+    data: Data = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Make an API token for the livestream API. It is printed this once."""
+    from stagecast import administration  # noqa: PLC0415  (see the module's head)
+
+    with _refusals():
+        made = administration.create_api_token(_settings(data, config), label, scope or [])
+    if as_json:
+        _print_json(made)
+        return
+    for name, key in (("Token", "token"), ("Account", "accountId"), ("App", "appId")):
+        sys.stdout.write(f"{name.ljust(8)} {made[key]}\n")
+    sys.stdout.write(f"Scopes   {', '.join(made['scopes'])}\n")
+
+
 app.add_typer(user_app, name="user")
 app.add_typer(token_app, name="token")
+app.add_typer(api_token_app, name="apitoken")
 app.command()(cli_media.publish)
 app.command()(cli_media.watch)
 

@@ -13,6 +13,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from stagecast.kit.dialects import REALTIME_PREFIXES
+
 WEB_DIST = Path(__file__).parent / "web_dist"
 _PAGES = {"/broadcaster": "broadcaster.html", "/viewer": "viewer.html"}
 _IMMUTABLE = "public, max-age=31536000, immutable"
@@ -56,7 +58,7 @@ class Pages:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        if scope["type"] != "http" or path.startswith("/api/"):
+        if scope["type"] != "http" or path.startswith(("/api/", *REALTIME_PREFIXES)):
             raise HTTPException(404, "There is nothing at this address.")
         if scope["method"] not in {"GET", "HEAD"}:
             raise HTTPException(405, "Pages are read with GET.", {"Allow": "GET, HEAD"})

@@ -40,6 +40,7 @@ Network = Annotated[
     IPv4Network | IPv6Network, BeforeValidator(lambda value: ip_network(str(value), strict=False))
 ]
 Port = Annotated[int, Field(ge=0, le=65535)]
+PositiveDuration = Annotated[Duration, Field(ge=timedelta(seconds=1))]
 
 
 class Section(BaseModel):
@@ -149,6 +150,23 @@ class StreamSettings(Section):
     max_waiting_viewers: Annotated[int, Field(ge=0)] = 5_000
 
 
+class ApiSettings(Section):
+    """Limits of the RealtimeKit-shaped API."""
+
+    requests: Annotated[int, Field(ge=1)] = 3_500
+    window: PositiveDuration = timedelta(minutes=5)
+    wrong_tokens: Annotated[int, Field(ge=1)] = 60
+    wrong_tokens_window: PositiveDuration = timedelta(minutes=1)
+
+
+class LivestreamSettings(Section):
+    """Livestreams, and who publishes and plays by RTMP, SRT and HLS."""
+
+    reconnect_window: Duration = timedelta(seconds=10)
+    wrong_keys: Annotated[int, Field(ge=1)] = 30
+    wrong_keys_window: PositiveDuration = timedelta(minutes=1)
+
+
 class MetricsSettings(Section):
     """The Prometheus page."""
 
@@ -179,6 +197,8 @@ class Settings(Section):
     media: MediaSettings = MediaSettings()
     accounts: AccountSettings = AccountSettings()
     streams: StreamSettings = StreamSettings()
+    livestreams: LivestreamSettings = LivestreamSettings()
+    api: ApiSettings = ApiSettings()
     metrics: MetricsSettings = MetricsSettings()
     database: DatabaseSettings = DatabaseSettings()
     log: LogSettings = LogSettings()

@@ -45,7 +45,7 @@ def test_version() -> None:
 @pytest.mark.parametrize(
     "command",
     [[], ["serve"], ["doctor"], ["user", "add"], ["user", "passwd"], ["token", "create"], ["token", "list"],
-     ["token", "disable"], ["token", "enable"], ["token", "delete"], ["publish"], ["watch"]],
+     ["token", "disable"], ["token", "enable"], ["token", "delete"], ["apitoken", "create"], ["publish"], ["watch"]],
 )  # fmt: skip
 def test_every_command_has_help(command: list[str]) -> None:
     result = RUNNER.invoke(cli, [*command, "--help"])
@@ -73,10 +73,24 @@ def test_tokens_are_made_listed_disabled_enabled_and_deleted(tmp_path: Path) -> 
     assert made["token"] not in run(tmp_path, "token", "list")
 
 
+def test_api_tokens_are_made_with_what_calls_need(tmp_path: Path) -> None:
+    made = run_json(tmp_path, "apitoken", "create", "--label", "ci")
+    assert made["token"].startswith("sct_")
+    assert made["scopes"] == ["apps:read", "apps:write", "livestreams:read", "livestreams:write"]
+    limited = run_json(
+        tmp_path, "apitoken", "create", "--label", "x", "--scope", "livestreams:read"
+    )
+    assert limited["scopes"] == ["livestreams:read"]
+    assert (limited["accountId"], limited["appId"]) == (made["accountId"], made["appId"])
+    assert "livestreams:read" in run(tmp_path, "apitoken", "create", "--label", "y")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["token", "create", "--label", "a"], "--stream NAME, or --any"),
+        (["apitoken", "create", "--label", "a", "--scope", "all"], "'all'"),
+        (["apitoken", "create", "--label", " "], "at least 1 character"),
         (["token", "create", "--label", "a", "--any", "--stream", "x"], "--stream NAME, or --any"),
         (["token", "create", "--label", "a", "--stream", "a/b"], "cannot contain '/'"),
         (["token", "delete", "77"], "No publish token with id: 77"),

@@ -64,4 +64,5 @@ def test_success_forgets_the_failures_of_the_email(throttle: LoginThrottle) -> N
 def test_memory_is_bounded(throttle: LoginThrottle) -> None:
     for number in range(12_000):
         throttle.failed(str(number), "e")
-    assert len(throttle._failures) <= 10_000
+    assert len(throttle._logins._failures) <= 10_000
+    assert len(throttle._addresses._failures) <= 10_000

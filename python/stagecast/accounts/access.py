@@ -13,7 +13,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
-from stagecast.accounts.service import AccountService, LoggedIn, SecretUses
+from stagecast.accounts.service import AccountService, CredentialUses, LoggedIn
 from stagecast.db.request import Work
 from stagecast.errors import Forbidden, Unauthorized
 from stagecast.kit.secret import same
@@ -65,7 +65,7 @@ async def pending_caller(
 
 
 async def dashboard_caller(who: Annotated[LoggedIn, Depends(pending_caller)]) -> Caller:
-    return _unless_pending(who)
+    return unless_pending(who)
 
 
 async def api_caller(
@@ -77,16 +77,16 @@ async def api_caller(
     if bearer is None:
         if cookie is None:
             raise Unauthorized
-        return _unless_pending(await pending_caller(request, accounts, cookie))
+        return unless_pending(await pending_caller(request, accounts, cookie))
     secret = await accounts.secret_owner(bearer.credentials)
     if secret is None:
         raise Unauthorized
-    uses: SecretUses = request.app.state.secret_uses
+    uses: CredentialUses = request.app.state.secret_uses
     uses.note(secret.id)
     return Caller(secret.account_id)
 
 
-def _unless_pending(who: LoggedIn) -> Caller:
+def unless_pending(who: LoggedIn) -> Caller:
     if who.user.must_change_password:
         raise Forbidden("Change the one-time password first.")
     return Caller(who.user.account_id)

@@ -1,4 +1,4 @@
-"""Logging in to the dashboard, and the API secrets page."""
+"""Logging in to the dashboard, and its pages of API secrets and API tokens."""
 
 from typing import Annotated
 
@@ -6,6 +6,9 @@ from fastapi import APIRouter, Path, Request, Response
 
 from stagecast.accounts.access import COOKIE, Accounts, DashboardCaller, PendingCaller
 from stagecast.accounts.schemas import (
+    ApiToken,
+    ApiTokenCreate,
+    ApiTokenCreated,
     Login,
     PasswordChange,
     Secret,
@@ -89,6 +92,36 @@ async def delete_secret(
 ) -> Success[bool]:
     """Delete an API secret; calls that use it fail from now on. Needs the dashboard's cookie."""
     await accounts.delete_secret(caller.account_id, secret_id)
+    return Success(data=True)
+
+
+@router.get("/api_token", operation_id="listApiTokens", tags=["API tokens"])
+async def list_api_tokens(caller: DashboardCaller, accounts: Accounts) -> Success[list[ApiToken]]:
+    """All API tokens of the account, oldest first. Needs the dashboard's cookie."""
+    rows = await accounts.tokens(caller.account_id)
+    return Success(data=[ApiToken.model_validate(row) for row in rows])
+
+
+@router.post("/api_token", operation_id="createApiToken", tags=["API tokens"])
+async def create_api_token(
+    body: ApiTokenCreate, caller: DashboardCaller, accounts: Accounts
+) -> Success[ApiTokenCreated]:
+    """Make an API token for the RealtimeKit-shaped API; this reply is the only one that contains it.
+    Needs the dashboard's cookie.
+    """
+    row, token = await accounts.create_token(caller.account_id, body.label, body.scopes)
+    shown = ApiToken.model_validate(row)
+    return Success(data=ApiTokenCreated(**shown.model_dump(), token=token))
+
+
+@router.delete("/api_token/{tokenId}", operation_id="deleteApiToken", tags=["API tokens"])
+async def delete_api_token(
+    token_id: Annotated[int, Path(alias="tokenId", ge=1, le=(1 << 63) - 1)],
+    caller: DashboardCaller,
+    accounts: Accounts,
+) -> Success[bool]:
+    """Delete an API token; calls that use it fail from now on. Needs the dashboard's cookie."""
+    await accounts.delete_token(caller.account_id, token_id)
     return Success(data=True)
 
 

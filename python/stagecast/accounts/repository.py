@@ -1,4 +1,4 @@
-"""All SQL about accounts, users, login sessions and API secrets."""
+"""All SQL about accounts, users, login sessions, API secrets and API tokens."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from stagecast.db.tables import Account, ApiSecret, LoginSession, User
+from stagecast.db.tables import Account, ApiSecret, ApiToken, LoginSession, User
 
 
 class AccountRepository:
@@ -16,7 +16,7 @@ class AccountRepository:
     async def account(self) -> Account | None:
         return (await self._session.scalars(select(Account).order_by(Account.created_on))).first()
 
-    async def add(self, row: Account | User | LoginSession | ApiSecret) -> None:
+    async def add(self, row: Account | User | LoginSession | ApiSecret | ApiToken) -> None:
         self._session.add(row)
         await self._session.flush()
 
@@ -84,4 +84,28 @@ class AccountRepository:
     async def secret_used(self, secret_id: int, at: datetime) -> None:
         await self._session.execute(
             update(ApiSecret).where(ApiSecret.id == secret_id).values(last_used_on=at)
+        )
+
+    # API tokens
+
+    async def tokens(self, account_id: str) -> Sequence[ApiToken]:
+        rows = await self._session.scalars(
+            select(ApiToken).where(ApiToken.account_id == account_id).order_by(ApiToken.id)
+        )
+        return rows.all()
+
+    async def token_by_hash(self, token_hash: bytes) -> ApiToken | None:
+        return await self._session.scalar(select(ApiToken).where(ApiToken.token_hash == token_hash))
+
+    async def delete_token(self, account_id: str, token_id: int) -> bool:
+        deleted = await self._session.scalars(
+            delete(ApiToken)
+            .where(ApiToken.account_id == account_id, ApiToken.id == token_id)
+            .returning(ApiToken.id)
+        )
+        return deleted.first() is not None
+
+    async def token_used(self, token_id: int, at: datetime) -> None:
+        await self._session.execute(
+            update(ApiToken).where(ApiToken.id == token_id).values(last_used_on=at)
         )

@@ -1,6 +1,6 @@
-"""JSON of logging in and of API secrets."""
+"""JSON of logging in, of API secrets and of API tokens."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, StringConstraints
 
@@ -58,3 +58,32 @@ class Secret(Schema):
 
 class SecretCreated(Secret):
     secret: str = Field(description="The API secret. It cannot be read again: store it now.")
+
+
+Scope = Literal["apps:read", "apps:write", "livestreams:read", "livestreams:write"]
+ALL_SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+
+class ApiTokenCreate(Schema):
+    label: Label = Field(description="What the token is for.")
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(ALL_SCOPES))] = Field(
+        default=list(ALL_SCOPES),
+        description="What it may do; a right to write includes the right to read. Left out: everything.",
+    )
+
+
+class ApiToken(Schema):
+    """An API token without the token itself, which is shown only once."""
+
+    id: int
+    label: str
+    prefix: str = Field(description="The first characters of the token, to recognise it by.")
+    scopes: list[Scope]
+    added_on: Timestamp
+    last_used_on: Timestamp | None = Field(
+        description="Last use, to the minute; null when never used."
+    )
+
+
+class ApiTokenCreated(ApiToken):
+    token: str = Field(description="The API token. It cannot be read again: store it now.")

@@ -1,6 +1,7 @@
-"""Rules of accounts: the first start, logging in, changing passwords, API secrets."""
+"""Rules of accounts: the first start, logging in, changing passwords, API secrets, API tokens."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,13 +10,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from stagecast.accounts.passwords import PasswordChecker, new_one_time_password, password_problem
 from stagecast.accounts.repository import AccountRepository
 from stagecast.accounts.throttle import LoginThrottle
-from stagecast.db.tables import Account, ApiSecret, LoginSession, User
+from stagecast.db.tables import Account, ApiSecret, ApiToken, LoginSession, User
 from stagecast.errors import Invalid, NotFound, Unauthorized
 from stagecast.kit.clock import utc_now
 from stagecast.kit.secret import derived, lookup_hash, new_short_id, new_url_secret
 from stagecast.settings import AccountSettings
 
-SECRET_PREFIX = "sc_"  # noqa: S105  (lets people and scanners tell what kind of secret a string is)
+# Prefixes let people and scanners tell what kind of secret a string is.
+SECRET_PREFIX = "sc_"  # noqa: S105
+TOKEN_PREFIX = "sct_"  # noqa: S105
 _SHOWN_PREFIX = 8
 
 
@@ -44,14 +47,14 @@ def csrf_token(cookie: str) -> str:
     return derived(cookie, "csrf")
 
 
-class SecretUses:
-    """Remembers when API secrets were used until `accounts.tasks` writes it, once a minute."""
+class CredentialUses:
+    """Remembers when API secrets, or API tokens, were used until `accounts.tasks` writes it, once a minute."""
 
     def __init__(self) -> None:
         self._used: dict[int, datetime] = {}
 
-    def note(self, secret_id: int) -> None:
-        self._used[secret_id] = utc_now()
+    def note(self, credential_id: int) -> None:
+        self._used[credential_id] = utc_now()
 
     def take(self) -> dict[int, datetime]:
         used, self._used = self._used, {}
@@ -202,6 +205,41 @@ class AccountService:
     async def write_secret_uses(self, used: dict[int, datetime]) -> None:
         for secret_id, at in used.items():
             await self._rows.secret_used(secret_id, at)
+
+    # API tokens
+
+    async def tokens(self, account_id: str) -> list[ApiToken]:
+        return list(await self._rows.tokens(account_id))
+
+    async def create_token(
+        self, account_id: str, label: str, scopes: Sequence[str]
+    ) -> tuple[ApiToken, str]:
+        """Make a token; the returned string is the only copy."""
+        token = TOKEN_PREFIX + new_url_secret()
+        row = ApiToken(
+            account_id=account_id,
+            label=label,
+            prefix=token[:_SHOWN_PREFIX],
+            token_hash=lookup_hash(token),
+            scopes=sorted(set(scopes)),
+            added_on=utc_now(),
+            last_used_on=None,
+        )
+        await self._rows.add(row)
+        return row, token
+
+    async def delete_token(self, account_id: str, token_id: int) -> None:
+        if not await self._rows.delete_token(account_id, token_id):
+            raise NotFound(f"No API token with id: {token_id}", field="tokenId")
+
+    async def token_owner(self, token: str) -> ApiToken | None:
+        if not token.startswith(TOKEN_PREFIX):
+            return None
+        return await self._rows.token_by_hash(lookup_hash(token))
+
+    async def write_token_uses(self, used: dict[int, datetime]) -> None:
+        for token_id, at in used.items():
+            await self._rows.token_used(token_id, at)
 
     async def _new_hash(self, email: str, password: str, field: str = "password") -> str:
         problem = password_problem(password, email, self._settings.password_min_length)

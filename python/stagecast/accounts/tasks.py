@@ -1,11 +1,11 @@
-"""Housekeeping of accounts: write when secrets were used, drop expired login sessions."""
+"""Housekeeping of accounts: write when credentials were used, drop expired login sessions."""
 
 import asyncio
 
 import structlog
 
 from stagecast.accounts.passwords import PasswordChecker
-from stagecast.accounts.service import AccountService, SecretUses
+from stagecast.accounts.service import AccountService, CredentialUses
 from stagecast.db.database import Database
 from stagecast.settings import AccountSettings
 
@@ -14,10 +14,17 @@ _EVERY_SECONDS = 60
 
 
 class AccountHousekeeping:
-    def __init__(self, database: Database, settings: AccountSettings, uses: SecretUses) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: AccountSettings,
+        secrets: CredentialUses,
+        tokens: CredentialUses,
+    ) -> None:
         self._database = database
         self._settings = settings
-        self._uses = uses
+        self._secrets = secrets
+        self._tokens = tokens
         self._passwords = PasswordChecker()
 
     async def run(self) -> None:
@@ -30,12 +37,14 @@ class AccountHousekeeping:
                 _log.exception("accounts.housekeeping_failed")
 
     async def flush(self) -> None:
-        used = self._uses.take()
+        secrets, tokens = self._secrets.take(), self._tokens.take()
         try:
             async with self._database.work() as session:
                 accounts = AccountService(session, self._settings, self._passwords)
-                await accounts.write_secret_uses(used)
+                await accounts.write_secret_uses(secrets)
+                await accounts.write_token_uses(tokens)
                 await accounts.drop_expired_sessions()
         except BaseException:
-            self._uses.put_back(used)
+            self._secrets.put_back(secrets)
+            self._tokens.put_back(tokens)
             raise

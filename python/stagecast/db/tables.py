@@ -3,7 +3,7 @@
 A change here needs a migration in `db/migrations/versions`; a test compares the two.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -15,6 +15,7 @@ from sqlalchemy import (
     MetaData,
     String,
     TypeDecorator,
+    UniqueConstraint,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -93,6 +94,90 @@ class ApiSecret(Base):
     secret_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     added_on: Mapped[datetime]
     last_used_on: Mapped[datetime | None]
+
+
+class ApiToken(Base):
+    """A credential of the RealtimeKit-shaped API with the rights it gives; stored as `ApiSecret` is."""
+
+    __tablename__ = "api_token"
+    __table_args__ = {"sqlite_autoincrement": True}
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id"), index=True)
+    label: Mapped[str] = mapped_column(String(128))
+    prefix: Mapped[str] = mapped_column(String(16))
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    added_on: Mapped[datetime]
+    last_used_on: Mapped[datetime | None]
+
+
+class App(Base):
+    """What groups the livestreams of an account; the `app_id` of the RealtimeKit-shaped API."""
+
+    __tablename__ = "app"
+    __table_args__ = (UniqueConstraint("account_id", "name", name="uq_app_account_id_name"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id"))
+    name: Mapped[str] = mapped_column(String(128))
+    created_at: Mapped[datetime]
+
+
+class Livestream(Base):
+    """A stream with an ingest key and a playback address. Its stream name is its id."""
+
+    __tablename__ = "livestream"
+    __table_args__ = (
+        Index("ix_livestream_app_id_created_at", "app_id", "created_at"),
+        UniqueConstraint("app_id", "idempotency_key", name="uq_livestream_app_id_idempotency_key"),
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id"))
+    app_id: Mapped[str] = mapped_column(ForeignKey("app.id"))
+    name: Mapped[str | None] = mapped_column(String(128))
+    status: Mapped[str] = mapped_column(String(16))
+    disabled: Mapped[bool]
+    key_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    sealed_key: Mapped[bytes]
+    playback_id: Mapped[str] = mapped_column(String(32), unique=True)
+    idempotency_key: Mapped[str | None] = mapped_column(String(128))
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class LivestreamSession(Base):
+    """One run of a livestream, from first media to the last, with what was sent and watched."""
+
+    __tablename__ = "livestream_session"
+    __table_args__ = (
+        Index("ix_livestream_session_livestream_id_created_at", "livestream_id", "created_at"),
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    livestream_id: Mapped[str] = mapped_column(ForeignKey("livestream.id", ondelete="CASCADE"))
+    err_message: Mapped[str | None] = mapped_column(String(512))
+    invoked_time: Mapped[datetime | None]
+    started_time: Mapped[datetime | None]
+    stopped_time: Mapped[datetime | None] = mapped_column(index=True)
+    ingest_seconds: Mapped[float]
+    viewer_seconds: Mapped[float]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class LivestreamDay(Base):
+    """What a livestream did on one day (UTC). It outlives the livestream, so that sums of the past stay."""
+
+    __tablename__ = "livestream_day"
+
+    livestream_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    app_id: Mapped[str] = mapped_column(ForeignKey("app.id"), index=True)
+    sessions: Mapped[int]
+    ingest_seconds: Mapped[float]
+    viewer_seconds: Mapped[float]
 
 
 class TokenColumns:

@@ -1,8 +1,8 @@
 """How each area of the HTTP surface words a refusal.
 
-WHIP and WHEP answer ``text/plain``, everything else under ``/api`` the Millicast envelope, and the rest
-problem details (RFC 9457). The dialect follows from the path alone, so that refusals from anywhere
-(routing, validation, a service, the body limit) sound alike.
+WHIP and WHEP answer ``text/plain``, everything else under ``/api`` the Millicast envelope, ``/client/v4`` and
+``/v2`` both envelopes of RealtimeKit at once, and the rest problem details (RFC 9457). The dialect follows from
+the path alone, so that refusals from anywhere (routing, validation, a service, the body limit) sound alike.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,19 @@ from starlette.types import Scope
 from stagecast.errors import RequestError
 
 TEXT_PREFIXES = ("/api/whip", "/api/whep")
+REALTIME_PREFIXES = ("/client/v4/", "/v2/")
 _WORDS = {"extra_forbidden": "There is no such field.", "missing": "This field is required."}
+_REALTIME_WORDS = {
+    "extra_forbidden": "is not allowed",
+    "missing": "is required",
+    "string_type": "must be a string",
+    "bool_parsing": "must be a boolean",
+    "int_parsing": "must be a number",
+    "json_invalid": "must be valid JSON",
+    "dict_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "uuid_parsing": "must be a valid GUID",
+}
 _PARAMETER_SOURCES = {"body", "query", "path", "header", "cookie"}
 
 
@@ -37,6 +49,8 @@ def refusal(
         lines = [f"{name}: {text}" for name, texts in (errors or {}).items() for text in texts]
         text = f"{message}:\n" + "\n".join(lines) if lines else message
         return PlainTextResponse(text, status, headers)
+    if path.startswith(REALTIME_PREFIXES):
+        return _realtime(status, message, errors, headers)
     if path.startswith("/api/"):
         if status >= 500:
             body: dict[str, object] = {"status": "error", "message": message, "code": None}
@@ -55,15 +69,41 @@ def refusal(
     return JSONResponse(problem, status, headers, media_type="application/problem+json")
 
 
-def field_errors(error: RequestValidationError) -> dict[str, list[str]]:
+def _realtime(
+    status: int,
+    message: str,
+    errors: Mapping[str, Sequence[str]] | None,
+    headers: Mapping[str, str] | None,
+) -> Response:
+    """Both envelopes. The SDK would send a 409 three times unless it is told not to."""
+    lines = [f'"{name}" {text}' for name, texts in (errors or {}).items() for text in texts]
+    if status == 400:
+        message = "BAD_REQUEST: " + ("; ".join(lines) or message)
+    error = {"code": status, "message": message}
+    body: dict[str, object] = {
+        "success": False,
+        "error": error,
+        "errors": [error],
+        "messages": [],
+        "result": None,
+    }
+    if status == 401:
+        body["message"] = message
+    told = {"x-should-retry": "false"} if 400 <= status < 500 and status not in {408, 429} else {}
+    return JSONResponse(body, status, {**told, **(headers or {})})
+
+
+def field_errors(error: RequestValidationError, words: Mapping[str, str]) -> dict[str, list[str]]:
     """Group pydantic's problems by the field's name on the wire: ``streams.0.streamName``."""
     errors: dict[str, list[str]] = {}
     for problem in error.errors():
         parts = [str(part) for part in problem["loc"]]
         if parts and parts[0] in _PARAMETER_SOURCES:
             parts = parts[1:]
-        name = ".".join(to_camel(part) if "_" in part else part for part in parts) or "body"
-        text = _WORDS.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
+        camel = words is _WORDS
+        name = ".".join(to_camel(part) if camel and "_" in part else part for part in parts)
+        name = name or "body"
+        text = words.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
         errors.setdefault(name, []).append(text)
     return errors
 
@@ -93,7 +133,9 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _validation(request: Request, error: RequestValidationError) -> Response:  # pyright: ignore[reportUnusedFunction]
-        return refusal(request.url.path, 400, "Validation errors", errors=field_errors(error))
+        path = request.url.path
+        words = _REALTIME_WORDS if path.startswith(REALTIME_PREFIXES) else _WORDS
+        return refusal(path, 400, "Validation errors", errors=field_errors(error, words))
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:  # pyright: ignore[reportUnusedFunction]

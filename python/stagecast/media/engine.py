@@ -9,7 +9,7 @@ does not hold up the loop.
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 import structlog
 
@@ -42,6 +42,16 @@ class Patched(Protocol):
     def fragment(self) -> str | None: ...
     @property
     def etag(self) -> str: ...
+
+
+Verdict = dict[str, str | None]
+"""``{"verdict": "admit", "stream", "source"}`` or ``{"verdict": "refuse", "code", "message"}``."""
+
+
+class Decider(Protocol):
+    """The core's part in admissions; one that asks nothing needs none."""
+
+    def decide(self, question: int, verdict_json: str) -> None: ...
 
 
 class Core(Protocol):
@@ -191,6 +201,10 @@ class Engine:
     def end_session(self, session: str, reason: str) -> bool:
         """End a session; its `SessionEnded` event follows."""
         return self._core.end_session(session, reason)
+
+    def decide(self, question: int, verdict: Verdict) -> None:
+        """Answer an `AdmissionAsked`; without effect when its peer has given up."""
+        cast("Decider", self._core).decide(question, json.dumps(verdict))
 
     def is_live(self, stream: str, source: str | None) -> bool:
         return self._core.is_live(stream, source)

@@ -69,7 +69,25 @@ class SourceEnded:
     session: str
 
 
-MediaEvent = SessionConnected | SessionEnded | SourceLive | SourceEnded
+@dataclass(frozen=True, slots=True)
+class AdmissionAsked:
+    """A peer whose request does not pass through the control plane wants to come in.
+
+    ``path`` is what it asked for without its query: ``live/KEY``, the resource of an SRT stream id, the playback
+    id of an HLS address. Answered by `Engine.decide` within 5 seconds.
+    """
+
+    type: Literal["admission_asked"]
+    question: int
+    protocol: str
+    action: Literal["publish", "play"]
+    path: str
+    query: list[tuple[str, str]]
+    remote: str
+    origin: str | None = None
+
+
+MediaEvent = SessionConnected | SessionEnded | SourceLive | SourceEnded | AdmissionAsked
 
 EVENTS: TypeAdapter[list[MediaEvent]] = TypeAdapter(
     list[Annotated[MediaEvent, Field(discriminator="type")]]

@@ -79,11 +79,22 @@ class SessionFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class HlsFigures:
+    """HLS players of one source; ``viewer_seconds`` grows as long as the source has a segmenter."""
+
+    stream: str
+    source: str | None
+    viewers: int = 0
+    viewer_seconds: float = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     at: float = 0
     threads: list[ThreadFigures] = field(default_factory=list[ThreadFigures])
     sources: list[SourceFigures] = field(default_factory=list[SourceFigures])
     sessions: list[SessionFigures] = field(default_factory=list[SessionFigures])
+    hls: list[HlsFigures] = field(default_factory=list[HlsFigures])
 
 
 FIGURES: TypeAdapter[Figures] = TypeAdapter(Figures)

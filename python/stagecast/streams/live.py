@@ -8,7 +8,7 @@ the feed id or view id derived from it.
 
 import asyncio
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -60,16 +60,17 @@ class Sample:
 
 @dataclass(slots=True)
 class Feed:
-    """One publishing connection."""
+    """One publishing connection; without a token when a livestream's key let it in."""
 
     session: str
     stream: str
     source: str | None
-    token: TokenRef
-    token_hash: bytes
+    token: TokenRef | None
+    token_hash: bytes | None
     requires_auth: bool
     client_ip: str | None
     accepted_on: datetime
+    protocol: str = "webrtc"
     feed_id: str = ""
     started_on: datetime | None = None
     ended_on: datetime | None = None
@@ -115,7 +116,8 @@ class Stream:
     past_feeds: deque[Feed] = field(default_factory=lambda: deque[Feed](maxlen=_PAST_FEEDS))
     started_on: datetime | None = None
     ended_on: datetime | None = None
-    viewer_count: int = 0
+    connected_viewers: int = 0
+    hls_viewers: int = 0
     announced_viewer_count: int = 0
 
     @property
@@ -129,6 +131,10 @@ class Stream:
     @property
     def live(self) -> bool:
         return bool(self.sources)
+
+    @property
+    def viewer_count(self) -> int:
+        return self.connected_viewers + self.hls_viewers
 
     @property
     def live_feeds(self) -> list[Feed]:
@@ -233,6 +239,7 @@ class LiveStreams:
             for stream in self._streams.values()
             if stream.account_id == account_id and (key is None or stream.key == key)
             for feed in stream.live_feeds
+            if feed.token is not None
         }
         return sorted(ids)
 
@@ -285,12 +292,17 @@ class LiveStreams:
                 self._on_source_ended(event)
             case SessionEnded():
                 self._on_session_ended(event)
+            case _:
+                pass
 
     def on_figures(self, figures: Figures) -> None:
         """Attach the latest figures to feeds and views, and announce changed viewer counts."""
         at = from_unix(figures.at) if figures.at else utc_now()
         by_session = {session.session: session for session in figures.sessions}
         sources = {source.session: source for source in figures.sources}
+        players = Counter[str]()
+        for one in figures.hls:
+            players[one.stream] += one.viewers
         for stream in list(self._streams.values()):
             for view in stream.views.values():
                 view.connection = by_session.get(view.session, view.connection)
@@ -299,6 +311,7 @@ class LiveStreams:
                 feed.figures = sources.get(feed.session, feed.figures)
                 if feed.active:
                     feed.history.append(_sample(feed, at))
+            stream.hls_viewers = players[stream.key]
             self._announce_viewers(stream)
         self._drop_expired()
 
@@ -315,7 +328,7 @@ class LiveStreams:
         view = stream.views.get(event.session) if stream else None
         if stream is not None and view is not None and not view.connected:
             view.connected = True
-            stream.viewer_count += 1
+            stream.connected_viewers += 1
 
     def _on_source_live(self, event: SourceLive) -> None:
         stream = self._stream(event.stream)
@@ -377,7 +390,7 @@ class LiveStreams:
                 self._changed(stream)
         view = stream.views.pop(session, None)
         if view is not None and view.connected:
-            stream.viewer_count -= 1
+            stream.connected_viewers -= 1
         self._drop_if_empty(stream)
 
     # Bookkeeping.

@@ -11,6 +11,9 @@ from stagecast.kit.schema import Schema
 CLUSTER = "auto"
 
 
+FeedType = Literal["WebRtc", "Rtmp", "Srt"]
+
+
 class StreamSortBy(StrEnum):
     STREAM_ID = "StreamId"
     CLUSTER = "Cluster"
@@ -53,7 +56,7 @@ class MonitoredFeed(Schema):
     is_recording_allowed: bool = False
     is_redundant: bool = False
     priority: int | None = None
-    token_id: int
+    token_id: int | None = Field(description="Null when a livestream's key let it in.")
     client: FeedClient
     restreams: list[RestreamState] = []
 
@@ -114,7 +117,7 @@ class MonitoredFeedDetails(MonitoredFeed):
 
     packet_loss: float | None = Field(description="Share of packets lost, 0 to 1.")
     frame_rate: float | None
-    type: Literal["WebRtc"] = "WebRtc"
+    type: FeedType = "WebRtc"
     feed_stats: list[FeedStat]
     track_details: list[TrackDetails]
 

@@ -15,6 +15,7 @@ from stagecast.streams.schemas import (
     EncodingStat,
     FeedClient,
     FeedStat,
+    FeedType,
     FigureCodecs,
     FiguresEvent,
     MonitoredFeed,
@@ -109,6 +110,7 @@ class StreamService:
 
 
 _EPOCH = from_unix(0)
+_FEED_TYPES: dict[str, FeedType] = {"rtmp": "Rtmp", "rtmps": "Rtmp", "srt": "Srt"}
 
 
 def _duration(stream: Stream) -> float:
@@ -217,7 +219,7 @@ def _feed_fields(feed: Feed) -> dict[str, Any]:
         "active": feed.active,
         "start_time": feed.started_on,
         "end_time": feed.ended_on,
-        "token_id": feed.token.id,
+        "token_id": feed.token.id if feed.token else None,
         "client": FeedClient(ip=feed.client_ip),
     }
 
@@ -231,6 +233,7 @@ def _feed_details(feed: Feed) -> MonitoredFeedDetails:
     tracks = feed.figures.tracks if feed.figures else []
     return MonitoredFeedDetails(
         **_feed_fields(feed),
+        type=_FEED_TYPES.get(feed.protocol, "WebRtc"),
         packet_loss=feed.connection.loss if feed.connection else None,
         frame_rate=top.fps if top else None,
         feed_stats=[FeedStat(timestamp=s.at, packet_loss=s.packet_loss) for s in feed.history],

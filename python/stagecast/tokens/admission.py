@@ -36,9 +36,9 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class PublishGrant:
-    """The right to publish one stream."""
+    """The right to publish one stream; without a token when a livestream's key gives it."""
 
-    token: TokenRef
+    token: TokenRef | None
     token_hash: bytes
     account_id: str
     stream_name: str

@@ -1,7 +1,5 @@
 """Reading WHIP and WHEP requests: credentials, content types, SDP bodies, publishing parameters."""
 
-import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -10,6 +8,7 @@ from starlette.requests import Request
 
 from stagecast.errors import Invalid, NotAcceptable, UnsupportedMediaType
 from stagecast.tokens.admission import Client
+from stagecast.tokens.names import token_of_base64
 
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
@@ -57,15 +56,8 @@ def credential_of(request: Request) -> str | None:
         return value.strip()
     query = request.query_params
     if query.get("t"):
-        return _from_base64(query["t"])
+        return token_of_base64(query["t"])
     return query.get("token") or query.get("auth") or None
-
-
-def _from_base64(text: str) -> str:
-    try:
-        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).hex()
-    except (binascii.Error, ValueError):
-        return text
 
 
 def require_content_type(request: Request, wanted: str) -> None:

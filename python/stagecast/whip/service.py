@@ -12,6 +12,8 @@ from stagecast.db.database import Database
 from stagecast.errors import Conflict, Invalid, NotFound, Unauthorized, Unavailable
 from stagecast.kit.clock import utc_now
 from stagecast.kit.secret import Vault, lookup_hash
+from stagecast.livestreams.door import livestream_grant
+from stagecast.livestreams.service import LivestreamService
 from stagecast.media.engine import Answer, Engine, Patched
 from stagecast.media.errors import STREAM_NOT_FOUND
 from stagecast.streams.live import Feed, LiveStreams, TokenRef, View, stream_key
@@ -51,7 +53,13 @@ class WhipService:
         if secret is None:
             raise Unauthorized("Unauthorized: send a publish token as Bearer")
         async with self._database.work() as session:
-            return await Admission(session, self._vault).publish(secret, stream_name, client)
+            livestreams = LivestreamService(session, self._vault)
+            livestream = await livestreams.to_publish(secret)
+            if livestream is not None and livestream.id == stream_name:
+                return livestream_grant(livestream)
+            grant = await Admission(session, self._vault).publish(secret, stream_name, client)
+            await livestreams.named(grant.account_id, stream_name)
+            return grant
 
     async def start_feed(
         self, grant: PublishGrant, offer: str, wanted: PublishParameters, client: Client
@@ -178,7 +186,9 @@ class WhipService:
             self._waiting -= 1
         self._refuse_when_draining()
 
-    async def _end_if_deleted(self, session: str, token: TokenRef) -> None:
+    async def _end_if_deleted(self, session: str, token: TokenRef | None) -> None:
+        if token is None:
+            return
         try:
             async with self._database.work() as work:
                 if await Admission(work, self._vault).still_exists(token):

@@ -23,7 +23,7 @@ export function byToken(streams: Iterable<LiveStream>): Map<number, LiveStream[]
   for (const stream of streams) {
     if (!stream.live) continue;
     const ids = new Set(stream.feeds.filter((feed) => feed.active).map((feed) => feed.tokenId));
-    for (const id of ids) tokens.set(id, [...(tokens.get(id) ?? []), stream]);
+    for (const id of ids) if (id !== null) tokens.set(id, [...(tokens.get(id) ?? []), stream]);
   }
   return tokens;
 }

@@ -4,6 +4,51 @@
  */
 
 export interface paths {
+    "/api/api_token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Api Tokens
+         * @description All API tokens of the account, oldest first. Needs the dashboard's cookie.
+         */
+        get: operations["listApiTokens"];
+        put?: never;
+        /**
+         * Create Api Token
+         * @description Make an API token for the RealtimeKit-shaped API; this reply is the only one that contains it.
+         *     Needs the dashboard's cookie.
+         */
+        post: operations["createApiToken"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/api_token/{tokenId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete Api Token
+         * @description Delete an API token; calls that use it fail from now on. Needs the dashboard's cookie.
+         */
+        delete: operations["deleteApiToken"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/events": {
         parameters: {
             query?: never;
@@ -716,6 +761,218 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/client/v4/accounts/{account_id}/realtime/kit/apps": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Apps
+         * @description The account's apps, oldest first. Needs an API token with `apps:read`, or the dashboard's cookie.
+         */
+        get: operations["listApps"];
+        put?: never;
+        /**
+         * Create App
+         * @description Make an app. Needs an API token with `apps:write`, or the dashboard's cookie.
+         */
+        post: operations["createApp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/client/v4/accounts/{account_id}/realtime/kit/{app_id}/analytics/livestreams/daywise": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Livestream Analytics By Day
+         * @description The same by day (UTC), of the last 30 days when nothing is said. Needs an API token with `livestreams:read`.
+         */
+        get: operations["getLivestreamAnalyticsByDay"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/client/v4/accounts/{account_id}/realtime/kit/{app_id}/analytics/livestreams/overall": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Livestream Analytics
+         * @description Sums of whole days (UTC), of all time when nothing is said. Needs an API token with `livestreams:read`.
+         */
+        get: operations["getLivestreamAnalytics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/client/v4/accounts/{account_id}/realtime/kit/{app_id}/livestreams": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Livestreams
+         * @description The app's livestreams, newest first. Needs an API token with `livestreams:read`.
+         */
+        get: operations["listLivestreams"];
+        put?: never;
+        /**
+         * Create Livestream
+         * @description Make a livestream. Needs an API token with `livestreams:write`. The same `Idempotency-Key` makes it once.
+         */
+        post: operations["createLivestream"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/client/v4/accounts/{account_id}/realtime/kit/{app_id}/livestreams/sessions/{livestream_session_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Livestream Session
+         * @description One session. Needs an API token with `livestreams:read`.
+         */
+        get: operations["getLivestreamSession"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/client/v4/accounts/{account_id}/realtime/kit/{app_id}/livestreams/{livestream_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Livestream
+         * @description A livestream with its sums and a page of its sessions, newest first. Needs an API token with `livestreams:read`.
+         */
+        get: operations["getLivestream"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete Livestream
+         * @description Delete a livestream; what is live ends. Needs an API token with `livestreams:write`.
+         */
+        delete: operations["deleteLivestream"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/client/v4/accounts/{account_id}/realtime/kit/{app_id}/livestreams/{livestream_id}/active-livestream-session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Active Livestream Session
+         * @description The session that is live now; 404 when none is. Needs an API token with `livestreams:read`.
+         */
+        get: operations["getActiveLivestreamSession"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/client/v4/accounts/{account_id}/realtime/kit/{app_id}/livestreams/{livestream_id}/disable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Disable Livestream
+         * @description Refuse encoders and players; what is live ends. Needs an API token with `livestreams:write`.
+         */
+        put: operations["disableLivestream"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/client/v4/accounts/{account_id}/realtime/kit/{app_id}/livestreams/{livestream_id}/enable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Enable Livestream
+         * @description Let a disabled livestream be used again. Needs an API token with `livestreams:write`.
+         */
+        put: operations["enableLivestream"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/client/v4/accounts/{account_id}/realtime/kit/{app_id}/livestreams/{livestream_id}/reset-stream-key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reset Livestream Key
+         * @description Make a new stream key; the old one is refused from now on. Needs an API token with `livestreams:write`.
+         */
+        post: operations["resetLivestreamKey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/healthz": {
         parameters: {
             query?: never;
@@ -776,10 +1033,203 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v2/analytics/livestreams/daywise": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Livestream Analytics By Day
+         * @description The same by day (UTC), of the last 30 days when nothing is said. Needs an API token with `livestreams:read`.
+         */
+        get: operations["getLivestreamAnalyticsByDayOfOrganization"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/analytics/livestreams/overall": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Livestream Analytics
+         * @description Sums of whole days (UTC), of all time when nothing is said. Needs an API token with `livestreams:read`.
+         */
+        get: operations["getLivestreamAnalyticsOfOrganization"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/livestreams": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Livestreams
+         * @description The app's livestreams, newest first. Needs an API token with `livestreams:read`.
+         */
+        get: operations["listLivestreamsOfOrganization"];
+        put?: never;
+        /**
+         * Create Livestream
+         * @description Make a livestream. Needs an API token with `livestreams:write`. The same `Idempotency-Key` makes it once.
+         */
+        post: operations["createLivestreamOfOrganization"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/livestreams/sessions/{livestream_session_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Livestream Session
+         * @description One session. Needs an API token with `livestreams:read`.
+         */
+        get: operations["getLivestreamSessionOfOrganization"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/livestreams/{livestream_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Livestream
+         * @description A livestream with its sums and a page of its sessions, newest first. Needs an API token with `livestreams:read`.
+         */
+        get: operations["getLivestreamOfOrganization"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete Livestream
+         * @description Delete a livestream; what is live ends. Needs an API token with `livestreams:write`.
+         */
+        delete: operations["deleteLivestreamOfOrganization"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/livestreams/{livestream_id}/active-livestream-session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Active Livestream Session
+         * @description The session that is live now; 404 when none is. Needs an API token with `livestreams:read`.
+         */
+        get: operations["getActiveLivestreamSessionOfOrganization"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/livestreams/{livestream_id}/disable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Disable Livestream
+         * @description Refuse encoders and players; what is live ends. Needs an API token with `livestreams:write`.
+         */
+        put: operations["disableLivestreamOfOrganization"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/livestreams/{livestream_id}/enable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Enable Livestream
+         * @description Let a disabled livestream be used again. Needs an API token with `livestreams:write`.
+         */
+        put: operations["enableLivestreamOfOrganization"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/livestreams/{livestream_id}/reset-stream-key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reset Livestream Key
+         * @description Make a new stream key; the old one is refused from now on. Needs an API token with `livestreams:write`.
+         */
+        post: operations["resetLivestreamKeyOfOrganization"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** ActiveSession */
+        ActiveSession: {
+            livestream: components["schemas"]["Livestream"];
+            session: components["schemas"]["LivestreamSession"];
+        };
         /**
          * ActiveTokens
          * @description Publish tokens with a live feed.
@@ -787,6 +1237,105 @@ export interface components {
         ActiveTokens: {
             /** Tokenids */
             tokenIds: number[];
+        };
+        /**
+         * ApiToken
+         * @description An API token without the token itself, which is shown only once.
+         */
+        ApiToken: {
+            /** Id */
+            id: number;
+            /** Label */
+            label: string;
+            /**
+             * Prefix
+             * @description The first characters of the token, to recognise it by.
+             */
+            prefix: string;
+            /** Scopes */
+            scopes: ("apps:read" | "apps:write" | "livestreams:read" | "livestreams:write")[];
+            /**
+             * Addedon
+             * Format: date-time
+             */
+            addedOn: string;
+            /**
+             * Lastusedon
+             * @description Last use, to the minute; null when never used.
+             */
+            lastUsedOn: string | null;
+        };
+        /** ApiTokenCreate */
+        ApiTokenCreate: {
+            /**
+             * Label
+             * @description What the token is for.
+             */
+            label: string;
+            /**
+             * Scopes
+             * @description What it may do; a right to write includes the right to read. Left out: everything.
+             * @default [
+             *       "apps:read",
+             *       "apps:write",
+             *       "livestreams:read",
+             *       "livestreams:write"
+             *     ]
+             */
+            scopes: ("apps:read" | "apps:write" | "livestreams:read" | "livestreams:write")[];
+        };
+        /** ApiTokenCreated */
+        ApiTokenCreated: {
+            /** Id */
+            id: number;
+            /** Label */
+            label: string;
+            /**
+             * Prefix
+             * @description The first characters of the token, to recognise it by.
+             */
+            prefix: string;
+            /** Scopes */
+            scopes: ("apps:read" | "apps:write" | "livestreams:read" | "livestreams:write")[];
+            /**
+             * Addedon
+             * Format: date-time
+             */
+            addedOn: string;
+            /**
+             * Lastusedon
+             * @description Last use, to the minute; null when never used.
+             */
+            lastUsedOn: string | null;
+            /**
+             * Token
+             * @description The API token. It cannot be read again: store it now.
+             */
+            token: string;
+        };
+        /** App */
+        App: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+        };
+        /** AppCreate */
+        AppCreate: {
+            /**
+             * Name
+             * @description Unique among the account's apps.
+             */
+            name: string;
+        };
+        /** AppCreated */
+        AppCreated: {
+            app: components["schemas"]["App"];
         };
         /** BitRate */
         BitRate: {
@@ -800,6 +1349,28 @@ export interface components {
              * @description Bits a second.
              */
             videoBitrate: number;
+        };
+        /**
+         * Day
+         * @description One day (UTC).
+         */
+        Day: {
+            /** Date */
+            date: string;
+            /**
+             * Count
+             * @description Sessions that began on this day.
+             */
+            count: number;
+            /** Total Ingest Seconds */
+            total_ingest_seconds: number;
+            /** Total Viewer Seconds */
+            total_viewer_seconds: number;
+        };
+        /** Deleted */
+        Deleted: {
+            /** Id */
+            id: string;
         };
         /**
          * DisabledTokens
@@ -925,6 +1496,16 @@ export interface components {
             bufferTime?: number | null;
             /** Bframes */
             bFrames?: number | null;
+        };
+        /** ErrorText */
+        ErrorText: {
+            /**
+             * Code
+             * @description The HTTP status.
+             */
+            code: number;
+            /** Message */
+            message: string;
         };
         /**
          * Fail
@@ -1082,6 +1663,301 @@ export interface components {
             /** Credential */
             credential?: string | null;
         };
+        /**
+         * Livestream
+         * @description A livestream: where to send and where to watch.
+         */
+        Livestream: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string | null;
+            /**
+             * Meeting Id
+             * @description Always null: it stands alone.
+             */
+            meeting_id?: null;
+            /** @description OFFLINE: nothing was sent yet. LIVE. IDLE: it was live. ERRORED: the last session failed. */
+            status: components["schemas"]["Status"];
+            /** Disabled */
+            disabled: boolean;
+            /**
+             * Ingest Server
+             * @description RTMP server; with `stream_key` behind it the whole address.
+             */
+            ingest_server: string;
+            /** Stream Key */
+            stream_key: string;
+            /**
+             * Playback Url
+             * @description HLS playlist.
+             */
+            playback_url: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /** Playback Id */
+            playback_id: string;
+            /**
+             * Stream Name
+             * @description The livestream is this stream of the account, for WHEP.
+             */
+            stream_name: string;
+            /**
+             * Rtmps Server
+             * @description The RTMP server over TLS; null where it is off.
+             */
+            rtmps_server: string | null;
+            /**
+             * Srt Url
+             * @description SRT address with the key; null where SRT is off.
+             */
+            srt_url: string | null;
+            /**
+             * Whip Url
+             * @description WHIP address; `stream_key` is its Bearer token.
+             */
+            whip_url: string;
+            /**
+             * Whep Url
+             * @description WHEP address, for less than half a second of delay.
+             */
+            whep_url: string;
+            /**
+             * Viewer Url
+             * @description Hosted player.
+             */
+            viewer_url: string;
+        };
+        /**
+         * LivestreamCreate
+         * @description A new livestream.
+         */
+        LivestreamCreate: {
+            /**
+             * Name
+             * @description Letters, digits, `-` and `_`.
+             */
+            name?: string | null;
+        };
+        /**
+         * LivestreamDetails
+         * @description A livestream flat, with its sums, and nested, with its sessions: each as some client expects it.
+         */
+        LivestreamDetails: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string | null;
+            /**
+             * Meeting Id
+             * @description Always null: it stands alone.
+             */
+            meeting_id?: null;
+            /** @description OFFLINE: nothing was sent yet. LIVE. IDLE: it was live. ERRORED: the last session failed. */
+            status: components["schemas"]["Status"];
+            /** Disabled */
+            disabled: boolean;
+            /**
+             * Ingest Server
+             * @description RTMP server; with `stream_key` behind it the whole address.
+             */
+            ingest_server: string;
+            /** Stream Key */
+            stream_key: string;
+            /**
+             * Playback Url
+             * @description HLS playlist.
+             */
+            playback_url: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /** Playback Id */
+            playback_id: string;
+            /**
+             * Stream Name
+             * @description The livestream is this stream of the account, for WHEP.
+             */
+            stream_name: string;
+            /**
+             * Rtmps Server
+             * @description The RTMP server over TLS; null where it is off.
+             */
+            rtmps_server: string | null;
+            /**
+             * Srt Url
+             * @description SRT address with the key; null where SRT is off.
+             */
+            srt_url: string | null;
+            /**
+             * Whip Url
+             * @description WHIP address; `stream_key` is its Bearer token.
+             */
+            whip_url: string;
+            /**
+             * Whep Url
+             * @description WHEP address, for less than half a second of delay.
+             */
+            whep_url: string;
+            /**
+             * Viewer Url
+             * @description Hosted player.
+             */
+            viewer_url: string;
+            /** Ingest Seconds */
+            ingest_seconds: number;
+            /** Viewer Seconds */
+            viewer_seconds: number;
+            livestream: components["schemas"]["Livestream"];
+            /** @description The latest. */
+            session: components["schemas"]["LivestreamSession"] | null;
+            /**
+             * Sessions
+             * @description Newest first.
+             */
+            sessions: components["schemas"]["LivestreamSession"][];
+            paging: components["schemas"]["Paging"];
+        };
+        /** LivestreamOfApp */
+        LivestreamOfApp: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string | null;
+            /**
+             * Meeting Id
+             * @description Always null: it stands alone.
+             */
+            meeting_id?: null;
+            /** @description OFFLINE: nothing was sent yet. LIVE. IDLE: it was live. ERRORED: the last session failed. */
+            status: components["schemas"]["Status"];
+            /** Disabled */
+            disabled: boolean;
+            /**
+             * Ingest Server
+             * @description RTMP server; with `stream_key` behind it the whole address.
+             */
+            ingest_server: string;
+            /** Stream Key */
+            stream_key: string;
+            /**
+             * Playback Url
+             * @description HLS playlist.
+             */
+            playback_url: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /** Playback Id */
+            playback_id: string;
+            /**
+             * Stream Name
+             * @description The livestream is this stream of the account, for WHEP.
+             */
+            stream_name: string;
+            /**
+             * Rtmps Server
+             * @description The RTMP server over TLS; null where it is off.
+             */
+            rtmps_server: string | null;
+            /**
+             * Srt Url
+             * @description SRT address with the key; null where SRT is off.
+             */
+            srt_url: string | null;
+            /**
+             * Whip Url
+             * @description WHIP address; `stream_key` is its Bearer token.
+             */
+            whip_url: string;
+            /**
+             * Whep Url
+             * @description WHEP address, for less than half a second of delay.
+             */
+            whep_url: string;
+            /**
+             * Viewer Url
+             * @description Hosted player.
+             */
+            viewer_url: string;
+            /**
+             * Org Id
+             * @description The app.
+             */
+            org_id: string;
+        };
+        /**
+         * LivestreamSession
+         * @description One run of a livestream.
+         */
+        LivestreamSession: {
+            /** Id */
+            id: string;
+            /** Livestream Id */
+            livestream_id: string;
+            /**
+             * Err Message
+             * @description Why it failed, where it did.
+             */
+            err_message: string | null;
+            /**
+             * Invoked Time
+             * @description When the encoder was let in.
+             */
+            invoked_time: string | null;
+            /**
+             * Started Time
+             * @description First media.
+             */
+            started_time: string | null;
+            /**
+             * Stopped Time
+             * @description Last media; null while it is live.
+             */
+            stopped_time: string | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /**
+             * Ingest Seconds
+             * @description How long media came in.
+             */
+            ingest_seconds: number;
+            /**
+             * Viewer Seconds
+             * @description How long all viewers together watched.
+             */
+            viewer_seconds: number;
+        };
         /** Login */
         Login: {
             /** Email */
@@ -1131,8 +2007,11 @@ export interface components {
             isRedundant: boolean;
             /** Priority */
             priority?: number | null;
-            /** Tokenid */
-            tokenId: number;
+            /**
+             * Tokenid
+             * @description Null when a livestream's key let it in.
+             */
+            tokenId: number | null;
             client: components["schemas"]["FeedClient"];
             /**
              * Restreams
@@ -1182,8 +2061,11 @@ export interface components {
             isRedundant: boolean;
             /** Priority */
             priority?: number | null;
-            /** Tokenid */
-            tokenId: number;
+            /**
+             * Tokenid
+             * @description Null when a livestream's key let it in.
+             */
+            tokenId: number | null;
             client: components["schemas"]["FeedClient"];
             /**
              * Restreams
@@ -1200,9 +2082,9 @@ export interface components {
             /**
              * Type
              * @default WebRtc
-             * @constant
+             * @enum {string}
              */
-            type: "WebRtc";
+            type: "WebRtc" | "Rtmp" | "Srt";
             /** Feedstats */
             feedStats: components["schemas"]["FeedStat"][];
             /** Trackdetails */
@@ -1331,6 +2213,56 @@ export interface components {
             /** Data */
             data: components["schemas"]["MonitoredStream"][];
         };
+        /**
+         * Overall
+         * @description Sums of the livestreams of an app.
+         */
+        Overall: {
+            /**
+             * Count
+             * @description Livestreams that were live.
+             */
+            count: number;
+            /** Total Ingest Seconds */
+            total_ingest_seconds: number;
+            /** Total Viewer Seconds */
+            total_viewer_seconds: number;
+        };
+        /** LivestreamDetailsPageReply */
+        PagedReply_LivestreamDetails_: {
+            /**
+             * Success
+             * @default true
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["LivestreamDetails"];
+            paging: components["schemas"]["Paging"];
+        };
+        /** AppListPageReply */
+        PagedReply_list_App__: {
+            /**
+             * Success
+             * @default true
+             * @constant
+             */
+            success: true;
+            /** Data */
+            data: components["schemas"]["App"][];
+            paging: components["schemas"]["Paging"];
+        };
+        /** LivestreamListPageReply */
+        PagedReply_list_Livestream__: {
+            /**
+             * Success
+             * @default true
+             * @constant
+             */
+            success: true;
+            /** Data */
+            data: components["schemas"]["Livestream"][];
+            paging: components["schemas"]["Paging"];
+        };
         /** Pagination */
         Pagination: {
             /** Totalitems */
@@ -1339,6 +2271,18 @@ export interface components {
             totalPages: number;
             /** Itemsonpage */
             itemsOnPage: number;
+        };
+        /**
+         * Paging
+         * @description Where a page is in the whole list; offsets count from 1, and are 0 on an empty page.
+         */
+        Paging: {
+            /** Total Count */
+            total_count: number;
+            /** Start Offset */
+            start_offset: number;
+            /** End Offset */
+            end_offset: number;
         };
         /** PasswordChange */
         PasswordChange: {
@@ -1782,6 +2726,109 @@ export interface components {
             updateRestream?: components["schemas"]["Restream"][] | null;
         };
         /**
+         * RealtimeRefusal
+         * @description Why a call was refused.
+         */
+        RealtimeRefusal: {
+            /**
+             * Success
+             * @default false
+             * @constant
+             */
+            success: false;
+            error: components["schemas"]["ErrorText"];
+            /** Errors */
+            errors: components["schemas"]["ErrorText"][];
+            /**
+             * Messages
+             * @default []
+             */
+            messages: string[];
+            /** Result */
+            result?: null;
+        };
+        /** ActiveSessionReply */
+        Reply_ActiveSession_: {
+            /**
+             * Success
+             * @default true
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["ActiveSession"];
+        };
+        /** AppCreatedReply */
+        Reply_AppCreated_: {
+            /**
+             * Success
+             * @default true
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["AppCreated"];
+        };
+        /** DeletedReply */
+        Reply_Deleted_: {
+            /**
+             * Success
+             * @default true
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["Deleted"];
+        };
+        /** LivestreamOfAppReply */
+        Reply_LivestreamOfApp_: {
+            /**
+             * Success
+             * @default true
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["LivestreamOfApp"];
+        };
+        /** LivestreamSessionReply */
+        Reply_LivestreamSession_: {
+            /**
+             * Success
+             * @default true
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["LivestreamSession"];
+        };
+        /** LivestreamReply */
+        Reply_Livestream_: {
+            /**
+             * Success
+             * @default true
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["Livestream"];
+        };
+        /** OverallReply */
+        Reply_Overall_: {
+            /**
+             * Success
+             * @default true
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["Overall"];
+        };
+        /** DayListReply */
+        Reply_list_Day__: {
+            /**
+             * Success
+             * @default true
+             * @constant
+             */
+            success: true;
+            /** Data */
+            data: components["schemas"]["Day"][];
+        };
+        /**
          * Restream
          * @description A push target for the stream.
          */
@@ -1946,6 +2993,11 @@ export interface components {
          * @enum {string}
          */
         SortBy: "Name" | "AddedOn";
+        /**
+         * Status
+         * @enum {string}
+         */
+        Status: "OFFLINE" | "INVOKED" | "LIVE" | "IDLE" | "ERRORED";
         /** Stopped */
         Stopped: {
             /**
@@ -2286,6 +3338,16 @@ export interface components {
             status: "success";
             data: components["schemas"]["ActiveTokens"];
         };
+        /** SuccessApiTokenCreated */
+        Success_ApiTokenCreated_: {
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+            data: components["schemas"]["ApiTokenCreated"];
+        };
         /** SuccessDisabledTokens */
         Success_DisabledTokens_: {
             /**
@@ -2407,6 +3469,17 @@ export interface components {
             /** Data */
             data: boolean;
         };
+        /** SuccessApiTokenList */
+        Success_list_ApiToken__: {
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+            /** Data */
+            data: components["schemas"]["ApiToken"][];
+        };
         /** SuccessPublishTokenList */
         Success_list_PublishToken__: {
             /**
@@ -2524,6 +3597,333 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    listApiTokens: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Success_list_ApiToken__"];
+                };
+            };
+            /** @description Validation errors: `data.errors` names the fields. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fail"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fail"];
+                };
+            };
+            /** @description The CSRF token is missing, or the password must be changed first. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fail"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fail"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fail"];
+                };
+            };
+            /** @description The body is not `application/json`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fail"];
+                };
+            };
+            /** @description Too many tries; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fail"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description The server is shutting down or full; see `Retry-After`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    createApiToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ApiTokenCreate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Success_ApiTokenCreated_"];
+                };
+            };
+            /** @description Validation errors: `data.errors` names the fields. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fail"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fail"];
+                };
+            };
+            /** @description The CSRF token is missing, or the password must be changed first. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fail"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fail"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fail"];
+                };
+            };
+            /** @description The body is not `application/json`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fail"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many tries; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fail"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description The server is shutting down or full; see `Retry-After`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    deleteApiToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                tokenId: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Success_bool_"];
+                };
+            };
+            /** @description Validation errors: `data.errors` names the fields. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fail"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fail"];
+                };
+            };
+            /** @description The CSRF token is missing, or the password must be changed first. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fail"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fail"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fail"];
+                };
+            };
+            /** @description The body is not `application/json`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fail"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many tries; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fail"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description The server is shutting down or full; see `Retry-After`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
     dashboardEvents: {
         parameters: {
             query?: never;
@@ -6930,6 +8330,1322 @@ export interface operations {
             };
         };
     };
+    listApps: {
+        parameters: {
+            query?: {
+                /** @description From 1; 0 is the first page too. */
+                page_no?: number;
+                per_page?: number;
+                search?: string;
+                sort_order?: "ASC" | "DESC" | "DSC";
+            };
+            header?: never;
+            path: {
+                /** @description The account (`accountId`). */
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PagedReply_list_App__"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+        };
+    };
+    createApp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The account (`accountId`). */
+                account_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AppCreate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reply_AppCreated_"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+        };
+    };
+    getLivestreamAnalyticsByDay: {
+        parameters: {
+            query?: {
+                /** @description ISO 8601 or Unix seconds. */
+                start_time?: string | null;
+                /** @description ISO 8601 or Unix seconds. */
+                end_time?: string | null;
+                /** @description Taken and not used. */
+                filters?: string | null;
+                /** @description Of this livestream only. */
+                livestream_id?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @description The account (`accountId`). */
+                account_id: string;
+                /** @description The app; every account has one. */
+                app_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reply_list_Day__"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+        };
+    };
+    getLivestreamAnalytics: {
+        parameters: {
+            query?: {
+                /** @description ISO 8601 or Unix seconds. */
+                start_time?: string | null;
+                /** @description ISO 8601 or Unix seconds. */
+                end_time?: string | null;
+                /** @description Taken and not used. */
+                filters?: string | null;
+                /** @description Of this livestream only. */
+                livestream_id?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @description The account (`accountId`). */
+                account_id: string;
+                /** @description The app; every account has one. */
+                app_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reply_Overall_"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+        };
+    };
+    listLivestreams: {
+        parameters: {
+            query?: {
+                /** @description No meeting is streamed here, so both list the same. */
+                exclude_meetings?: boolean;
+                /** @description From 1; 0 is the first page too. */
+                page_no?: number;
+                per_page?: number;
+                status?: components["schemas"]["Status"] | null;
+                /** @description Part of the name. */
+                search?: string;
+                /** @description ISO 8601 or Unix seconds. */
+                start_time?: string | null;
+                /** @description ISO 8601 or Unix seconds. */
+                end_time?: string | null;
+                sort_order?: "ASC" | "DSC" | "DESC";
+            };
+            header?: never;
+            path: {
+                /** @description The account (`accountId`). */
+                account_id: string;
+                /** @description The app; every account has one. */
+                app_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PagedReply_list_Livestream__"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+        };
+    };
+    createLivestream: {
+        parameters: {
+            query?: never;
+            header?: {
+                "Idempotency-Key"?: string | null;
+            };
+            path: {
+                /** @description The account (`accountId`). */
+                account_id: string;
+                /** @description The app; every account has one. */
+                app_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["LivestreamCreate"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reply_Livestream_"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+        };
+    };
+    getLivestreamSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                livestream_session_id: string;
+                /** @description The account (`accountId`). */
+                account_id: string;
+                /** @description The app; every account has one. */
+                app_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reply_LivestreamSession_"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+        };
+    };
+    getLivestream: {
+        parameters: {
+            query?: {
+                /** @description From 1; 0 is the first page too. */
+                page_no?: number;
+                per_page?: number;
+            };
+            header?: never;
+            path: {
+                livestream_id: string;
+                /** @description The account (`accountId`). */
+                account_id: string;
+                /** @description The app; every account has one. */
+                app_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PagedReply_LivestreamDetails_"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+        };
+    };
+    deleteLivestream: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                livestream_id: string;
+                /** @description The account (`accountId`). */
+                account_id: string;
+                /** @description The app; every account has one. */
+                app_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reply_Deleted_"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+        };
+    };
+    getActiveLivestreamSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                livestream_id: string;
+                /** @description The account (`accountId`). */
+                account_id: string;
+                /** @description The app; every account has one. */
+                app_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reply_ActiveSession_"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+        };
+    };
+    disableLivestream: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                livestream_id: string;
+                /** @description The account (`accountId`). */
+                account_id: string;
+                /** @description The app; every account has one. */
+                app_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reply_LivestreamOfApp_"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+        };
+    };
+    enableLivestream: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                livestream_id: string;
+                /** @description The account (`accountId`). */
+                account_id: string;
+                /** @description The app; every account has one. */
+                app_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reply_LivestreamOfApp_"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+        };
+    };
+    resetLivestreamKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                livestream_id: string;
+                /** @description The account (`accountId`). */
+                account_id: string;
+                /** @description The app; every account has one. */
+                app_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reply_LivestreamOfApp_"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+        };
+    };
     health: {
         parameters: {
             query?: never;
@@ -7004,6 +9720,1074 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getLivestreamAnalyticsByDayOfOrganization: {
+        parameters: {
+            query?: {
+                /** @description ISO 8601 or Unix seconds. */
+                start_time?: string | null;
+                /** @description ISO 8601 or Unix seconds. */
+                end_time?: string | null;
+                /** @description Taken and not used. */
+                filters?: string | null;
+                /** @description Of this livestream only. */
+                livestream_id?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reply_list_Day__"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+        };
+    };
+    getLivestreamAnalyticsOfOrganization: {
+        parameters: {
+            query?: {
+                /** @description ISO 8601 or Unix seconds. */
+                start_time?: string | null;
+                /** @description ISO 8601 or Unix seconds. */
+                end_time?: string | null;
+                /** @description Taken and not used. */
+                filters?: string | null;
+                /** @description Of this livestream only. */
+                livestream_id?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reply_Overall_"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+        };
+    };
+    listLivestreamsOfOrganization: {
+        parameters: {
+            query?: {
+                /** @description No meeting is streamed here, so both list the same. */
+                exclude_meetings?: boolean;
+                /** @description From 1; 0 is the first page too. */
+                page_no?: number;
+                per_page?: number;
+                status?: components["schemas"]["Status"] | null;
+                /** @description Part of the name. */
+                search?: string;
+                /** @description ISO 8601 or Unix seconds. */
+                start_time?: string | null;
+                /** @description ISO 8601 or Unix seconds. */
+                end_time?: string | null;
+                sort_order?: "ASC" | "DSC" | "DESC";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PagedReply_list_Livestream__"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+        };
+    };
+    createLivestreamOfOrganization: {
+        parameters: {
+            query?: never;
+            header?: {
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["LivestreamCreate"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reply_Livestream_"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+        };
+    };
+    getLivestreamSessionOfOrganization: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                livestream_session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reply_LivestreamSession_"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+        };
+    };
+    getLivestreamOfOrganization: {
+        parameters: {
+            query?: {
+                /** @description From 1; 0 is the first page too. */
+                page_no?: number;
+                per_page?: number;
+            };
+            header?: never;
+            path: {
+                livestream_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PagedReply_LivestreamDetails_"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+        };
+    };
+    deleteLivestreamOfOrganization: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                livestream_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reply_Deleted_"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+        };
+    };
+    getActiveLivestreamSessionOfOrganization: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                livestream_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reply_ActiveSession_"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+        };
+    };
+    disableLivestreamOfOrganization: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                livestream_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reply_LivestreamOfApp_"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+        };
+    };
+    enableLivestreamOfOrganization: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                livestream_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reply_LivestreamOfApp_"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+        };
+    };
+    resetLivestreamKeyOfOrganization: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                livestream_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reply_LivestreamOfApp_"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
                 };
             };
         };

@@ -1,0 +1,1 @@
+"""Apps of the RealtimeKit-shaped API: what groups livestreams, and who may call on their behalf."""

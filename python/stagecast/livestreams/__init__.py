@@ -1,0 +1,1 @@
+"""Livestreams: streams with an ingest key and a playback address, their sessions, and who may come in."""
