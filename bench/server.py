@@ -15,7 +15,7 @@ from typing import Self
 
 import httpx2
 
-COMMAND = Path(sys.executable).with_name("stagecast")
+COMMAND = (sys.executable, "-m", "stagecast")
 STREAM = "bench"
 
 
@@ -51,7 +51,7 @@ class Server:
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [str(COMMAND), "serve"], env=self._environment, stdout=log, stderr=log
+                [*COMMAND, "serve"], env=self._environment, stdout=log, stderr=log
             )
         try:
             self._wait()
@@ -101,7 +101,7 @@ class Server:
 
     def _make_token(self) -> None:
         made = subprocess.run(
-            [str(COMMAND), "token", "create", "--label", "bench", "--stream", STREAM, "--json"],
+            [*COMMAND, "token", "create", "--label", "bench", "--stream", STREAM, "--json"],
             env=self._environment,
             check=True,
             capture_output=True,

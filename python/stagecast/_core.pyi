@@ -13,10 +13,12 @@ __all__ = [
     "Answer",
     "Client",
     "ClientPool",
+    "Clip",
     "CoreError",
     "DelayProbe",
     "Engine",
     "Frame",
+    "Load",
     "Patched",
     "__version__",
 ]
@@ -218,3 +220,56 @@ class Client:
         """Figures as JSON, the last ones after the end; ``None`` before the answer."""
     def close(self, goodbye: bool = True) -> None:
         """End it; without ``goodbye`` just fall silent, as a peer that crashed would."""
+
+@final
+class Clip:
+    """Encoded media that load publishers send over and over."""
+
+    def __new__(cls, codec: str | None, stamped: bool = True) -> Clip:
+        """``codec`` is h264, vp8, vp9 or av1, or ``None`` for sound alone; ``stamped`` writes
+        the time into each picture (h264 only). Raises ``load.config``.
+        """
+    def push(self, kind: str, due: float, data: bytes) -> None:
+        """Add the next frame: ``audio`` (Opus) or ``video``, due so many seconds after the start.
+
+        H264 as Annex B, AV1 as a temporal unit. Raises ``load.config``.
+        """
+    def finish(self, duration: float) -> None:
+        """End it; after so many seconds it begins again. The first picture is a keyframe."""
+
+@final
+class Load:
+    """A load run: many lean viewers, and publishers, of any WHIP and WHEP server.
+
+    Calls may come from any thread. The caller signals: it posts each offer and brings the answer.
+    """
+
+    def __new__(cls, config: bytes) -> Load:
+        """Start the threads.
+
+        ``config`` is JSON, every key optional: ``threads``, ``niceness`` (0 to 19: how much they
+        yield to others), ``probes`` (viewers that look into every packet), ``offload`` (receive
+        runs of datagrams as one), ``network`` (``loss`` as a share, ``delay_ms``, ``jitter_ms``,
+        towards viewers), ``seed``. Raises ``load.config``, ``load.socket``.
+        """
+    def viewer(self, host: str, codecs: list[str], audio: bool = True) -> tuple[int, str]:
+        """A viewer's id and its offer to the server at ``host``; codecs best first.
+
+        Raises ``load.config``, ``load.socket``.
+        """
+    def publisher(self, host: str, clip: Clip, obeys: bool = True) -> tuple[int, str]:
+        """A publisher's id and its offer; unless it ``obeys`` it ignores keyframe requests."""
+    def posted(self, ident: int) -> None:
+        """The offer is posted now: joining is measured from here."""
+    def answer(self, ident: int, sdp: str) -> None:
+        """The answer came: connect. Raises ``load.answer``."""
+    def close_peer(self, ident: int) -> None:
+        """Say goodbye for one peer, or forget one that got no answer; its figures stay."""
+    def mark(self) -> None:
+        """The measured window begins now."""
+    def poll(self) -> bytes:
+        """Figures as JSON: everything so far, ``last`` (since the last call), ``window`` (since
+        the mark), ``publishers``; see ``stagecast.media.load.run``.
+        """
+    def close(self) -> None:
+        """Say goodbye to all and stop the threads; idempotent."""

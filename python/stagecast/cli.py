@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from stagecast import __version__, cli_media
+from stagecast import __version__, cli_bench, cli_media
 from stagecast.errors import RequestError, StagecastError
 from stagecast.settings import Settings, load
 
@@ -330,6 +330,7 @@ def api_token_create(
 app.add_typer(user_app, name="user")
 app.add_typer(token_app, name="token")
 app.add_typer(api_token_app, name="apitoken")
+app.add_typer(cli_bench.app, name="bench")
 app.command()(cli_media.publish)
 app.command()(cli_media.watch)
 

@@ -119,7 +119,7 @@ def publish(
     if (file is None) == (not test_pattern):
         raise typer.BadParameter("Give either a FILE or --test-pattern.", param_hint="FILE")
     try:
-        source = _source(file, video_codec, size, fps, _bits(bitrate), gop, not no_audio, loop)
+        source = _source(file, video_codec, size, fps, bits(bitrate), gop, not no_audio, loop)
         screen = _Screen(as_json)
         publisher = Publisher(
             to,
@@ -131,7 +131,7 @@ def publish(
             on_second=lambda published: screen.show(_publish_cells(published)),
         )
         try:
-            with _Interruptible(publisher.stop), screen:
+            with Interruptible(publisher.stop), screen:
                 result = publisher.run(duration)
         finally:
             source.close()
@@ -186,7 +186,7 @@ def watch(
         on_second=lambda watched: screen.show(_watch_cells(watched)),
     )
     try:
-        with _Interruptible(watcher.stop), screen:
+        with Interruptible(watcher.stop), screen:
             result = watcher.run(seconds)
     except ConnectError as error:
         _fail(str(error), as_json)
@@ -206,7 +206,7 @@ def _source(
     from stagecast.media.encoding import Picture  # noqa: PLC0415  (see the module's head)
     from stagecast.media.sources import File, TestPattern  # noqa: PLC0415
 
-    width, height = _size(size or "1280x720")
+    width, height = picture_size(size or "1280x720")
     name = codec.value if codec else None
     picture = Picture(name or "h264", width, height, fps, bitrate, gop)
     if file is None:
@@ -214,7 +214,8 @@ def _source(
     return File(file, picture, codec=name, audio=audio, loop=loop, resize=size is not None)
 
 
-def _size(text: str) -> tuple[int, int]:
+def picture_size(text: str) -> tuple[int, int]:
+    """`1280x720` as two numbers."""
     found = re.fullmatch(r"(\d{2,4})x(\d{2,4})", text)
     if not found or int(found[1]) % 2 or int(found[2]) % 2:
         raise typer.BadParameter(
@@ -223,7 +224,8 @@ def _size(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _bits(text: str) -> int:
+def bits(text: str) -> int:
+    """`2500k` or `2.5M` as bit/s."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([kKmM]?)", text)
     bits = float(found[1]) * {"": 1, "k": 1e3, "m": 1e6}[found[2].lower()] if found else 0
     if not 10_000 <= bits <= 200_000_000:
@@ -233,7 +235,7 @@ def _bits(text: str) -> int:
     return int(bits)
 
 
-class _Interruptible:
+class Interruptible:
     """Ctrl-C and SIGTERM end the work instead of the program, so that its results are printed."""
 
     def __init__(self, stop: Callable[[], None]) -> None:

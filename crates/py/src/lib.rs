@@ -4,6 +4,7 @@
 mod client;
 mod engine;
 mod error;
+mod load;
 
 use pyo3::prelude::*;
 
@@ -16,5 +17,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     error::register(module)?;
     engine::register(module)?;
-    client::register(module)
+    client::register(module)?;
+    load::register(module)
 }

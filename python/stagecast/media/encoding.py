@@ -72,7 +72,9 @@ class Encoded:
 
 
 # PyAV's own stubs leave the packet's type open.
-class _EncodesVideo(Protocol):
+class EncodesVideo(Protocol):
+    """What a video codec context does, typed."""
+
     def encode(self, frame: VideoFrame | None = None) -> "list[Packet[VideoStream]]": ...
 
 
@@ -99,7 +101,7 @@ class VideoEncoder:
         if picture.codec != "av1":
             context.max_b_frames = 0
         self._context = context
-        self._encoder = cast("_EncodesVideo", context)
+        self._encoder = cast("EncodesVideo", context)
 
     def encode(self, frame: VideoFrame, pts: int, *, keyframe: bool) -> Iterator[Encoded]:
         frame.pts = pts

@@ -1,0 +1,1 @@
+"""The load tool behind `stagecast bench`: clips, signalling, the run, its report."""
