@@ -6,18 +6,24 @@
 //! reads in time linear in its input.
 //!
 //! One folder or file a protocol:
+//! - [`amf`]: values in RTMP commands and metadata.
 //! - [`codec`]: what one RTP payload says about its frame, for each codec we carry.
+//! - [`flv`]: tag bodies of RTMP, classic and enhanced.
 //! - [`ntp`]: the time that RTCP carries.
 //! - [`rtcp`]: reports and feedback.
 //! - [`rtp`]: packet headers and their extensions.
+//! - [`rtmp`]: the chunk stream and its control messages.
 //! - [`sdp`]: session descriptions and trickle fragments.
 //! - [`stun`]: which protocol a datagram is, and which session a Binding request is for.
 
 #![forbid(unsafe_code)]
 
+pub mod amf;
 pub mod codec;
+pub mod flv;
 pub mod ntp;
 pub mod rtcp;
+pub mod rtmp;
 pub mod rtp;
 pub mod sdp;
 pub mod stun;
