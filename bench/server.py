@@ -42,6 +42,8 @@ class Server:
             "STAGECAST_DATA": self._data.name,
             "STAGECAST_HTTP__PORT": str(self._port),
             "STAGECAST_MEDIA__PORT": str(free_port()),
+            "STAGECAST_RTMP__PORT": "0",
+            "STAGECAST_RTMP__TLS_PORT": "0",
         }
         self._log = Path(self._data.name) / "bench.log"
         self._process: subprocess.Popen[bytes] | None = None

@@ -72,11 +72,20 @@ class Engine:
         into candidates; empty = those of all interfaces), ``threads`` (0 = one
         per core), ``connect_timeout_ms``, ``consent_timeout_ms``,
         ``max_sessions``, ``ring_max_bytes``, ``ring_max_ms`` (kept per video
-        track for late joiners). Raises ``CoreError`` ``config.*``.
+        track for late joiners). ``rtmp`` turns RTMP on: an object of ``bind``,
+        ``port`` (``null`` = RTMPS only), ``tls`` (``port``, ``certificate``,
+        ``key``), ``max_connections``, ``connect_timeout_ms``,
+        ``stall_timeout_ms``. Raises ``CoreError`` ``config.*``.
         """
     @property
     def port(self) -> int:
         """The bound media port, UDP and TCP."""
+    @property
+    def rtmp_port(self) -> int | None:
+        """The bound RTMP port, ``None`` when it is off."""
+    @property
+    def rtmps_port(self) -> int | None:
+        """The bound RTMPS port, ``None`` when it is off."""
     def event_fd(self) -> int:
         """A descriptor that is readable while events wait; owned by the engine."""
     def drain_events(self) -> bytes:
@@ -119,6 +128,14 @@ class Engine:
         """End a session; ``False`` when there is none. ``reason`` comes back in its event."""
     def is_live(self, stream: str, source: str | None) -> bool:
         """Whether media of this source arrives now."""
+    def decide(self, question: int, verdict_json: str) -> None:
+        """Answer an ``admission_asked`` event within five seconds, once.
+
+        ``verdict_json`` is ``{"verdict": "admit", "stream", "source"}`` or ``{"verdict": "refuse",
+        "code", "message"}`` with code ``unauthorized``, ``forbidden``, ``not_found``, ``conflict`` or
+        ``unavailable``. A question that nobody waits for any more is passed over. Raises
+        ``admission.invalid``.
+        """
     def close(self) -> None:
         """Say goodbye to every peer, stop the threads and close the sockets; idempotent."""
 

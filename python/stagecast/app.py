@@ -34,7 +34,7 @@ from stagecast.media.engine import Core, Engine, open_core
 from stagecast.operations import endpoints as operations_endpoints
 from stagecast.operations.metrics import Metrics
 from stagecast.pages import Pages, page_headers
-from stagecast.settings import MediaSettings, Settings
+from stagecast.settings import Settings
 from stagecast.streams import endpoints as streams_endpoints
 from stagecast.streams.live import LiveStreams
 from stagecast.streams.service import StreamService
@@ -69,9 +69,7 @@ _CORS = {
 _API = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
 
-def create_app(
-    settings: Settings, open_media: Callable[[MediaSettings], Core] = open_core
-) -> FastAPI:
+def create_app(settings: Settings, open_media: Callable[[Settings], Core] = open_core) -> FastAPI:
     """Build the application; nothing is opened before its lifespan starts.
 
     ``open_media`` opens the media core; tests of HTTP shapes pass a double.
@@ -141,7 +139,7 @@ def _body_limit(settings: Settings) -> Callable[[str], int]:
 
 @asynccontextmanager
 async def _running(
-    app: FastAPI, settings: Settings, open_media: Callable[[MediaSettings], Core]
+    app: FastAPI, settings: Settings, open_media: Callable[[Settings], Core]
 ) -> AsyncGenerator[None]:
     state = app.state
     database, vault = open_store(settings)
@@ -155,7 +153,7 @@ async def _running(
     state.api_rate = RequestRate(settings.api.requests, settings.api.window)
     state.first_admin = await _first_start(app)
     try:
-        engine = Engine(open_media(settings.media))
+        engine = Engine(open_media(settings))
     except BaseException:
         await database.close()
         raise

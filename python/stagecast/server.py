@@ -12,7 +12,6 @@ import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 import uvicorn
@@ -21,10 +20,10 @@ from fastapi import FastAPI
 
 from stagecast.accounts.service import FirstAdmin
 from stagecast.errors import StartError
-from stagecast.kit.addresses import host_names, primary_address
-from stagecast.kit.certificate import ensure_self_signed
+from stagecast.kit.addresses import primary_address
 from stagecast.kit.guarded_http import guarded
 from stagecast.settings import HttpSettings, Settings
+from stagecast.tls import tls_files
 
 _log = structlog.stdlib.get_logger(__name__)
 _BACKLOG = 1024
@@ -158,24 +157,6 @@ def bind(http: HttpSettings) -> list[socket.socket]:
     if not sockets:
         raise StartError("None of the addresses in http.bind exists on this machine.")
     return sockets
-
-
-def tls_files(settings: Settings) -> tuple[Path, Path] | None:
-    """Certificate and key, made when `tls.mode` says so; None without TLS."""
-    tls = settings.tls
-    if tls.mode == "off":
-        return None
-    if tls.mode == "self-signed":
-        names = [*host_names(), "127.0.0.1", "::1"]
-        names += [address for address in [primary_address()] if address]
-        names += [str(address) for address in settings.media.advertise]
-        return ensure_self_signed(settings.keys_dir, list(dict.fromkeys(names)))
-    if tls.certificate is None or tls.key is None:
-        raise StartError("tls.mode 'files' needs tls.certificate and tls.key.")
-    for path in (tls.certificate, tls.key):
-        if not path.is_file():
-            raise StartError(f"There is no file {path}; set tls.certificate and tls.key.")
-    return tls.certificate, tls.key
 
 
 def _ready(app: FastAPI, settings: Settings, scheme: str, port: int) -> Ready:

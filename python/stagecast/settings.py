@@ -130,6 +130,19 @@ class MediaSettings(Section):
         return self
 
 
+class RtmpSettings(Section):
+    """RTMP and RTMPS: ingest from encoders, and playback for tools that pull."""
+
+    enabled: bool = True
+    bind: list[IPv4Address | IPv6Address] = [IPv4Address("0.0.0.0"), IPv6Address("::")]  # noqa: S104
+    port: Port = 1935
+    tls: bool = True
+    tls_port: Port = 1936
+    max_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    connect_timeout: Duration = timedelta(seconds=10)
+    stall_timeout: Duration = timedelta(seconds=10)
+
+
 class AccountSettings(Section):
     """People who log in to the dashboard."""
 
@@ -195,6 +208,7 @@ class Settings(Section):
     http: HttpSettings = HttpSettings()
     tls: TlsSettings = TlsSettings()
     media: MediaSettings = MediaSettings()
+    rtmp: RtmpSettings = RtmpSettings()
     accounts: AccountSettings = AccountSettings()
     streams: StreamSettings = StreamSettings()
     livestreams: LivestreamSettings = LivestreamSettings()

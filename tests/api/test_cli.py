@@ -162,6 +162,8 @@ def test_doctor_looks_at_everything(tmp_path: Path) -> None:
             "STAGECAST_DATA": str(tmp_path),
             "STAGECAST_HTTP__PORT": port,
             "STAGECAST_MEDIA__PORT": "0",
+            "STAGECAST_RTMP__PORT": "0",
+            "STAGECAST_RTMP__TLS_PORT": "0",
         }
         result = RUNNER.invoke(cli, ["doctor", "--json"], env=env)
     found = {finding["check"]: finding for finding in json.loads(result.output)}
@@ -212,7 +214,7 @@ def served(home: Path, *arguments: str, tls: bool = False) -> Generator[Process]
     log = home.parent / "log"
     env = {
         **os.environ, "STAGECAST_DATA": str(home), "STAGECAST_MEDIA__PORT": "0",
-        "STAGECAST_HTTP__BIND": "127.0.0.1",
+        "STAGECAST_RTMP__ENABLED": "false", "STAGECAST_HTTP__BIND": "127.0.0.1",
     }  # fmt: skip
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -307,6 +309,7 @@ def test_start_problem_is_one_clear_line(tmp_path: Path) -> None:
         taken.listen()
         env = {
             **os.environ, "STAGECAST_DATA": str(tmp_path / "data"), "STAGECAST_MEDIA__PORT": "0",
+            "STAGECAST_RTMP__ENABLED": "false",
             "STAGECAST_HTTP__BIND": "127.0.0.1", "STAGECAST_HTTP__PORT": str(taken.getsockname()[1]),
         }  # fmt: skip
         result = subprocess.run(

@@ -13,14 +13,19 @@ from stagecast.errors import Conflict, Invalid, NotFound, StartError, Unavailabl
 from stagecast.media.engine import Engine, core_config, open_core
 from stagecast.media.events import MediaEvent, SessionEnded, SourceLive
 from stagecast.media.figures import Figures
-from stagecast.settings import MediaSettings
+from stagecast.settings import Settings
 
 LOOPBACK: dict[str, Any] = {"port": 0, "bind": ["127.0.0.1"], "threads": 1}
 
 
+def settings(**media: Any) -> Settings:
+    """One media thread on loopback, and no protocol beside WebRTC."""
+    return Settings.model_validate({"media": {**LOOPBACK, **media}, "rtmp": {"enabled": False}})
+
+
 @pytest.fixture
 async def engine() -> AsyncIterator[Engine]:
-    running = Engine(open_core(MediaSettings.model_validate(LOOPBACK)))
+    running = Engine(open_core(settings()))
     running.start()
     yield running
     await running.close()
@@ -41,9 +46,7 @@ def publish(engine: Engine, offer: str, **changes: Any) -> Any:
 
 
 def test_settings_reach_the_core() -> None:
-    config = json.loads(
-        core_config(MediaSettings.model_validate({**LOOPBACK, "advertise": ["192.0.2.1"]}))
-    )
+    config = json.loads(core_config(settings(advertise=["192.0.2.1"])))
     assert config["advertise"] == ["192.0.2.1"]
     assert config["ring_max_bytes"] == 8 << 20
     assert config["consent_timeout_ms"] == 30_000
@@ -51,7 +54,7 @@ def test_settings_reach_the_core() -> None:
 
 async def test_port_in_use_is_told(engine: Engine) -> None:
     with pytest.raises(StartError, match="cannot start"):
-        open_core(MediaSettings.model_validate({**LOOPBACK, "port": engine.port}))
+        open_core(settings(port=engine.port))
 
 
 async def test_refusals_become_request_errors(engine: Engine) -> None:
@@ -87,7 +90,7 @@ async def test_publisher_is_seen_by_events_and_figures(engine: Engine) -> None:
 async def test_closed_engine_hands_out_the_last_events_and_refuses() -> None:
     from stagecast import _core
 
-    engine = Engine(open_core(MediaSettings.model_validate(LOOPBACK)))
+    engine = Engine(open_core(settings()))
     engine.start()
     events: list[MediaEvent] = []
     engine.on_event(events.append)

@@ -7,10 +7,17 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
+use crate::engine::{Engine, EngineError, Shared};
+use crate::events::Event;
+
+/// How long the control plane may think.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Questions without an answer at a time; more are refused at once.
 const MAX_WAITING: usize = 4096;
 
@@ -87,5 +94,56 @@ impl<S> Admissions<S> {
     pub fn take(&self, question: u64) -> Option<S> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.remove(&question)
+    }
+}
+
+/// The door, to be given to protocol servers.
+#[derive(Clone, Debug)]
+pub struct Doorkeeper {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Doorkeeper {
+    /// Ask the control plane; `question` is numbered here. No answer in time is a refusal.
+    pub async fn ask(&self, question: Question) -> Verdict {
+        let unavailable = |message: &str| Verdict::Refuse {
+            code: "unavailable".into(),
+            message: message.into(),
+        };
+        let (asker, answer) = oneshot::channel();
+        let admissions = &self.shared.admissions;
+        let Some(number) = admissions.ask(asker) else {
+            return unavailable("The server is busy; try again.");
+        };
+        let question = Question {
+            question: number,
+            ..question
+        };
+        self.shared.events.push(Event::AdmissionAsked(question));
+        if let Ok(Ok(verdict)) = tokio::time::timeout(PATIENCE, answer).await {
+            return verdict;
+        }
+        admissions.take(number);
+        unavailable("The server did not decide in time; try again.")
+    }
+}
+
+impl Engine {
+    /// The door for servers whose peers the control plane has to admit.
+    pub fn doorkeeper(&self) -> Doorkeeper {
+        Doorkeeper {
+            shared: self.shared(),
+        }
+    }
+
+    /// The control plane's answer to a question, as JSON. One that came too late is forgotten.
+    pub fn decide(&self, question: u64, verdict: &[u8]) -> Result<(), EngineError> {
+        let verdict: Verdict = serde_json::from_slice(verdict)
+            .map_err(|error| EngineError::Verdict(error.to_string()))?;
+        if let Some(asker) = self.shared().admissions.take(question) {
+            // The asker may have given up just now.
+            let _ = asker.send(verdict);
+        }
+        Ok(())
     }
 }

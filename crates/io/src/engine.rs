@@ -21,9 +21,12 @@ use stagecast_core::session::{
 };
 use stagecast_core::viewer::Viewer;
 use stagecast_core::viewer::answer::can_be_passive;
+use tokio::sync::oneshot;
 
+use crate::admission::{Admissions, Verdict};
 use crate::events::{Event, EventQueue};
 use crate::frames::FrameHub;
+use crate::rtmp::{self, RtmpConfig};
 use crate::runtime::Runtime;
 use crate::webrtc::feed::BurstWait;
 use crate::webrtc::mailbox::{Command, Mailbox};
@@ -62,6 +65,8 @@ pub struct EngineConfig {
     /// Longest wait for the rest of a frame, so that it is one message to each of
     /// many viewers; few viewers wait less.
     pub burst_wait_us: u64,
+    /// RTMP and RTMPS; absent means off.
+    pub rtmp: Option<RtmpConfig>,
 }
 
 impl Default for EngineConfig {
@@ -79,6 +84,7 @@ impl Default for EngineConfig {
             ring_max_bytes: 8 << 20,
             ring_max_ms: 6_000,
             burst_wait_us: 5_000,
+            rtmp: None,
         }
     }
 }
@@ -101,6 +107,9 @@ pub enum EngineError {
     /// As many sessions as the settings allow.
     #[error("The server is full: {0} sessions.")]
     Full(usize),
+    /// The control plane's answer to a question cannot be read.
+    #[error("The verdict cannot be read: {0}")]
+    Verdict(String),
     /// The engine has been closed.
     #[error("The media engine is closed.")]
     Closed,
@@ -115,6 +124,7 @@ impl EngineError {
             Self::NotLive => "stream.not_live",
             Self::NoSession(_) => "session.not_found",
             Self::Full(_) => "limit.sessions",
+            Self::Verdict(_) => "admission.invalid",
             Self::Closed => "engine.closed",
         }
     }
@@ -165,6 +175,8 @@ pub struct Shared {
     pub burst_wait: BurstWait,
     /// Events to the control plane.
     pub events: EventQueue,
+    /// Questions to the control plane that wait for their answers.
+    pub admissions: Admissions<oneshot::Sender<Verdict>>,
     /// One mailbox per media thread.
     pub mailboxes: Vec<Mailbox>,
     /// Live sources.
@@ -229,6 +241,7 @@ pub struct Engine {
     runtime: Runtime,
     config: EngineConfig,
     port: u16,
+    rtmp: rtmp::Ports,
 }
 
 impl Engine {
@@ -271,6 +284,7 @@ impl Engine {
             policy: ReaderPolicy::default(),
             burst_wait: BurstWait::new(Duration::from_micros(config.burst_wait_us), count),
             events: EventQueue::new().map_err(|e| invalid("no eventfd", &e))?,
+            admissions: Admissions::default(),
             mailboxes,
             live: Mutex::default(),
             placed: Mutex::default(),
@@ -289,19 +303,33 @@ impl Engine {
             threads.push(thread);
         }
         let next_viewer = AtomicUsize::new(0);
-        Ok(Self {
+        let mut engine = Self {
             shared,
             threads: Mutex::new(threads),
             next_viewer,
             runtime,
             config,
             port,
-        })
+            rtmp: rtmp::Ports::default(),
+        };
+        if let Some(config) = &engine.config.rtmp {
+            engine.rtmp = rtmp::start(config, &engine)?;
+        }
+        Ok(engine)
     }
 
     /// The bound media port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The bound ports of RTMP and RTMPS.
+    pub fn rtmp_ports(&self) -> rtmp::Ports {
+        self.rtmp
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     /// The threads of protocols other than WebRTC.

@@ -11,6 +11,8 @@ use std::sync::Mutex;
 
 use serde::Serialize;
 
+use crate::admission::Question;
+
 /// What happened.
 #[derive(Debug, Clone, Serialize, PartialEq)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -49,6 +51,8 @@ pub enum Event {
         /// The publisher's session.
         session: String,
     },
+    /// A peer wants to publish or play; [`decide`](crate::Engine::decide) answers.
+    AdmissionAsked(Question),
 }
 
 /// A session, as events name it.

@@ -78,6 +78,16 @@ impl Engine {
         self.engine.port()
     }
 
+    #[getter]
+    fn rtmp_port(&self) -> Option<u16> {
+        self.engine.rtmp_ports().plain
+    }
+
+    #[getter]
+    fn rtmps_port(&self) -> Option<u16> {
+        self.engine.rtmp_ports().tls
+    }
+
     fn event_fd(&self) -> i32 {
         self.engine.event_fd()
     }
@@ -162,6 +172,11 @@ impl Engine {
     #[pyo3(signature = (stream, source))]
     fn is_live(&self, py: Python<'_>, stream: &str, source: Option<&str>) -> bool {
         py.detach(|| self.engine.is_live(&SourceKey::new(stream, source)))
+    }
+
+    fn decide(&self, py: Python<'_>, question: u64, verdict_json: &str) -> PyResult<()> {
+        py.detach(|| self.engine.decide(question, verdict_json.as_bytes()))
+            .map_err(|e| raise(&e))
     }
 
     fn close(&self, py: Python<'_>) {

@@ -9,7 +9,7 @@ does not hold up the loop.
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import structlog
 
@@ -17,7 +17,8 @@ from stagecast.errors import RequestError, StartError
 from stagecast.media.errors import request_error
 from stagecast.media.events import EVENTS, MediaEvent
 from stagecast.media.figures import FIGURES, Figures
-from stagecast.settings import MediaSettings
+from stagecast.settings import Settings
+from stagecast.tls import self_signed_files, tls_files
 
 _log = structlog.stdlib.get_logger(__name__)
 _FIGURES_SECONDS = 1.0
@@ -82,8 +83,8 @@ class Core(Protocol):
     def close(self) -> None: ...
 
 
-def open_core(settings: MediaSettings) -> Core:
-    """Load the native module and bind the media port."""
+def open_core(settings: Settings) -> Core:
+    """Load the native module and bind the ports of media."""
     try:
         from stagecast import _core  # noqa: PLC0415  (the one door; commands that need no media skip it)
     except ImportError as error:
@@ -97,23 +98,41 @@ def open_core(settings: MediaSettings) -> Core:
         raise StartError(f"The media core cannot start: {error.detail}") from error
 
 
-def core_config(settings: MediaSettings) -> bytes:
+def core_config(settings: Settings) -> bytes:
+    media = settings.media
     return json.dumps(
         {
-            "port": settings.port,
-            "udp": settings.udp,
-            "tcp": settings.tcp,
-            "bind": [str(address) for address in settings.bind],
-            "advertise": [str(address) for address in settings.advertise],
-            "threads": settings.threads,
-            "connect_timeout_ms": _milliseconds(settings.connect_timeout.total_seconds()),
-            "consent_timeout_ms": _milliseconds(settings.consent_timeout.total_seconds()),
-            "max_sessions": settings.max_sessions,
-            "ring_max_bytes": int(settings.ring_size),
-            "ring_max_ms": _milliseconds(settings.ring_duration.total_seconds()),
-            "burst_wait_us": round(settings.burst_wait.total_seconds() * 1_000_000),
+            "port": media.port,
+            "udp": media.udp,
+            "tcp": media.tcp,
+            "bind": [str(address) for address in media.bind],
+            "advertise": [str(address) for address in media.advertise],
+            "threads": media.threads,
+            "connect_timeout_ms": _milliseconds(media.connect_timeout.total_seconds()),
+            "consent_timeout_ms": _milliseconds(media.consent_timeout.total_seconds()),
+            "max_sessions": media.max_sessions,
+            "ring_max_bytes": int(media.ring_size),
+            "ring_max_ms": _milliseconds(media.ring_duration.total_seconds()),
+            "burst_wait_us": round(media.burst_wait.total_seconds() * 1_000_000),
+            "rtmp": _rtmp_config(settings) if settings.rtmp.enabled else None,
         }
     ).encode()
+
+
+def _rtmp_config(settings: Settings) -> dict[str, Any]:
+    rtmp = settings.rtmp
+    tls: dict[str, Any] | None = None
+    if rtmp.tls:
+        certificate, key = tls_files(settings) or self_signed_files(settings)
+        tls = {"port": rtmp.tls_port, "certificate": str(certificate), "key": str(key)}
+    return {
+        "bind": [str(address) for address in rtmp.bind],
+        "port": rtmp.port,
+        "tls": tls,
+        "max_connections": rtmp.max_connections,
+        "connect_timeout_ms": _milliseconds(rtmp.connect_timeout.total_seconds()),
+        "stall_timeout_ms": _milliseconds(rtmp.stall_timeout.total_seconds()),
+    }
 
 
 def _from_core(error: Exception) -> RequestError | None:

@@ -6,16 +6,16 @@
 
 use std::sync::Arc;
 
-use stagecast_proto::codec::{Codec, inspect};
+use stagecast_proto::codec::Codec;
+use stagecast_proto::codec::config::{annex_b, avc, hevc, nal_units};
 
+use super::config;
 use crate::frame::Config;
 
 /// Parameter sets of one kind that are kept; encoders use one or two.
 const MAX_SETS: usize = 8;
 /// Longest parameter set.
 const MAX_SET: usize = 2048;
-/// Bytes of a sequence parameter set of H.265 up to the end of its general level (§7.3.2.2.1).
-const PROFILE_TIER_LEVEL: usize = 12;
 
 /// What a NAL unit is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,54 +53,6 @@ fn role(codec: Codec, nal: &[u8]) -> Role {
     }
 }
 
-/// The NAL units between the start codes of a byte stream (H.264 annex B), without trailing zeros.
-pub fn annex_b(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = after_start_code(stream);
-    std::iter::from_fn(move || {
-        let current = rest?;
-        let end = find_start_code(current);
-        rest = end.and_then(|at| after_start_code(&current[at..]));
-        let nal = &current[..end.unwrap_or(current.len())];
-        let len = nal
-            .iter()
-            .rposition(|byte| *byte != 0)
-            .map_or(0, |at| at + 1);
-        Some(&nal[..len])
-    })
-    .filter(|nal| !nal.is_empty())
-}
-
-fn find_start_code(stream: &[u8]) -> Option<usize> {
-    let mut from = 0;
-    // The ones are rarer than the zeros.
-    while let Some(at) = stream.get(from + 2..)?.iter().position(|byte| *byte == 1) {
-        let at = from + at;
-        if stream[at..].starts_with(&[0, 0, 1]) {
-            return Some(at);
-        }
-        from = at + 1;
-    }
-    None
-}
-
-fn after_start_code(stream: &[u8]) -> Option<&[u8]> {
-    find_start_code(stream).map(|at| &stream[at + 3..])
-}
-
-/// NAL units with their length in `size` bytes before each; ends at the first that does not fit.
-pub fn length_prefixed(mut rest: &[u8], size: usize) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let (len, after) = rest.split_at_checked(size)?;
-        let len = len
-            .iter()
-            .fold(0usize, |len, byte| len << 8 | usize::from(*byte));
-        let (nal, after) = after.split_at_checked(len)?;
-        rest = after;
-        Some(nal)
-    })
-    .filter(|nal| !nal.is_empty())
-}
-
 /// The parameter sets of a track.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParameterSets {
@@ -127,34 +79,20 @@ impl ParameterSets {
     /// Those in an `avcC` or `hvcC`.
     pub fn from_record(codec: Codec, record: &[u8]) -> Option<Self> {
         let mut sets = Self::new(codec);
-        if *record.first()? != 1 {
-            return None;
-        }
         if codec == Codec::H265 {
-            sets.length_size = usize::from(record.get(21)? & 3) + 1;
-            let arrays = *record.get(22)?;
-            let mut rest = record.get(23..)?;
-            for _ in 0..arrays {
-                let (head, after) = rest.split_first_chunk::<3>()?;
-                rest = sets.take_counted(u16::from_be_bytes([head[1], head[2]]), after)?;
+            let read = hevc::Record::parse(record)?;
+            sets.length_size = read.length_size;
+            for nal in [read.vps, read.sps, read.pps].iter().flatten() {
+                sets.add(nal);
             }
         } else {
-            sets.length_size = usize::from(record.get(4)? & 3) + 1;
-            let after = sets.take_counted(u16::from(record.get(5)? & 0x1f), record.get(6..)?)?;
-            let (pps, after) = after.split_first()?;
-            sets.take_counted(u16::from(*pps), after)?;
+            let read = avc::Record::parse(record)?;
+            sets.length_size = read.length_size;
+            for nal in read.sps.iter().chain(&read.pps) {
+                sets.add(nal);
+            }
         }
         Some(sets)
-    }
-
-    fn take_counted<'a>(&mut self, count: u16, mut rest: &'a [u8]) -> Option<&'a [u8]> {
-        for _ in 0..count {
-            let (len, after) = rest.split_first_chunk::<2>()?;
-            let (nal, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
-            self.add(nal);
-            rest = after;
-        }
-        Some(rest)
     }
 
     /// Take a parameter set in place of the one with the same id; whether that changed anything.
@@ -195,56 +133,18 @@ impl ParameterSets {
         if !self.is_complete() {
             return None;
         }
-        let record = match self.codec {
-            Codec::H265 => self.hvcc()?,
-            _ => self.avcc(),
+        let [vps, sps, pps] = [&self.vps, &self.sps, &self.pps]
+            .map(|sets| sets.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let (record, resolution) = if self.codec == Codec::H265 {
+            let record = hevc::record(&vps, &sps, &pps)?;
+            let resolution = hevc::Record::parse(&record)?.resolution();
+            (record, resolution)
+        } else {
+            let record = avc::record(&sps, &pps)?;
+            let resolution = avc::Record::parse(&record)?.resolution();
+            (record, resolution)
         };
-        let resolution = self
-            .sps
-            .iter()
-            .find_map(|sps| inspect(self.codec, sps).resolution);
-        Some(Config {
-            codec: self.codec,
-            record: record.into(),
-            resolution: resolution.unwrap_or_default(),
-            sample_rate: 0,
-            channels: 0,
-        })
-    }
-
-    fn avcc(&self) -> Vec<u8> {
-        let sps = &self.sps[0];
-        let mut record = vec![1, sps[1], sps[2], *sps.get(3).unwrap_or(&0), 0xff];
-        record.push(0xe0 | self.sps.len() as u8);
-        write_sets(&mut record, &self.sps);
-        record.push(self.pps.len() as u8);
-        write_sets(&mut record, &self.pps);
-        if matches!(sps[1], 100 | 110 | 122 | 144) {
-            // Profiles beyond these four bytes' defaults are not carried by encoders for streaming.
-            record.extend_from_slice(&[0xfc | 1, 0xf8, 0xf8, 0]);
-        }
-        record
-    }
-
-    fn hvcc(&self) -> Option<Vec<u8>> {
-        let sps = unescaped(self.sps[0].get(2..)?, PROFILE_TIER_LEVEL + 1);
-        let (&first, general) = sps.split_first()?;
-        let general = general.get(..PROFILE_TIER_LEVEL)?;
-        let ten_bits = general[0] & 0x1f == 2;
-        let depth = if ten_bits { 2 } else { 0 };
-        let temporal_layers = (first >> 1 & 7) + 1;
-        let nesting = first & 1;
-        let mut record = vec![1];
-        record.extend_from_slice(general);
-        record.extend_from_slice(&[0xf0, 0, 0xfc, 0xfc | 1, 0xf8 | depth, 0xf8 | depth, 0, 0]);
-        record.push(temporal_layers << 3 | nesting << 2 | 3);
-        record.push(3);
-        for (kind, sets) in [(32, &self.vps), (33, &self.sps), (34, &self.pps)] {
-            record.push(0x80 | kind);
-            record.extend_from_slice(&(sets.len() as u16).to_be_bytes());
-            write_sets(&mut record, sets);
-        }
-        Some(record)
+        Some(config::video(self.codec, &record, resolution))
     }
 }
 
@@ -270,31 +170,6 @@ fn exp_golomb(bytes: &[u8]) -> u32 {
     let head = head << (64 - 8 * bytes.len().clamp(1, 8));
     let zeros = head.leading_zeros().min(15);
     ((head << zeros >> (63 - zeros)) as u32).saturating_sub(1)
-}
-
-fn write_sets(record: &mut Vec<u8>, sets: &[Vec<u8>]) {
-    for set in sets {
-        record.extend_from_slice(&(set.len() as u16).to_be_bytes());
-        record.extend_from_slice(set);
-    }
-}
-
-/// Up to `len` bytes of a payload without its emulation prevention.
-fn unescaped(payload: &[u8], len: usize) -> Vec<u8> {
-    let mut out = Vec::with_capacity(len);
-    let mut zeros = 0;
-    for &byte in payload {
-        if out.len() == len {
-            break;
-        }
-        if zeros >= 2 && byte == 3 {
-            zeros = 0;
-            continue;
-        }
-        zeros = if byte == 0 { zeros + 1 } else { 0 };
-        out.push(byte);
-    }
-    out
 }
 
 /// Turns a track's access units into frame data, and keeps its configuration.
@@ -350,7 +225,7 @@ impl Assembler {
     /// An access unit as it stands behind the record: NAL units with lengths.
     pub fn from_lengths(&mut self, unit: &[u8]) -> Option<Assembled> {
         let size = self.sets.length_size;
-        self.assemble(|| length_prefixed(unit, size), unit.len())
+        self.assemble(|| nal_units(unit, size), unit.len())
     }
 
     /// An access unit as a byte stream.
@@ -459,10 +334,7 @@ mod tests {
 
     #[test]
     fn lengths_of_two_bytes_become_four() {
-        let mut record = ParameterSets::new(Codec::H264);
-        record.add(SPS);
-        record.add(PPS);
-        let mut record = record.avcc();
+        let mut record = avc::record(&[SPS], &[PPS]).unwrap();
         record[4] = 0xfd;
         let mut assembler = Assembler::new(Codec::H264);
         assert!(assembler.set_record(&record));
@@ -479,17 +351,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn units_survive_the_byte_stream(
-            // Without zeros there is nothing that looks like a start code.
-            nals in prop::collection::vec(prop::collection::vec(1..=255u8, 1..40), 0..8),
-        ) {
-            let slices: Vec<_> = nals.iter().map(Vec::as_slice).collect();
-            let bytes = stream(&slices);
-            let found: Vec<_> = annex_b(&bytes).collect();
-            prop_assert_eq!(found, slices);
-        }
-
         #[test]
         fn arbitrary_bytes_never_panic(
             record in prop::collection::vec(any::<u8>(), 0..80),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use stagecast_proto::amf::{Value, amf0};
+use stagecast_proto::codec::config::opus;
 use stagecast_proto::codec::{Codec, Kind};
 use stagecast_proto::flv::{self, Part, What};
 use stagecast_proto::rtmp::{Message, kind};
@@ -221,16 +222,15 @@ impl Track {
             Decoder::Plain(config) => config,
         };
         if config.is_none() && self.codec == Codec::Opus {
-            let channels = if data.first()? & 4 == 0 { 1 } else { 2 };
-            *config = config::opus(&config::opus_record(channels)).map(Arc::new);
+            let head = opus::Head::plain(opus::channels(data));
+            *config = Some(Arc::new(config::opus(head)));
         }
         let config = config.as_mut()?;
-        if self.codec == Codec::Vp9
-            && keyframe
-            && let Some(resolution) = config::vp9_resolution(data)
-            && resolution != config.resolution
+        if keyframe
+            && matches!(self.codec, Codec::Vp8 | Codec::Vp9)
+            && let Some(changed) = config::vpx(config, data)
         {
-            Arc::make_mut(config).resolution = resolution;
+            *config = Arc::new(changed);
         }
         let mut data = data;
         while self.codec == Codec::Av1

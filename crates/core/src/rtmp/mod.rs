@@ -11,6 +11,8 @@ pub mod handshake;
 pub mod media;
 pub mod play;
 mod request;
+#[cfg(test)]
+mod tests;
 
 pub use connection::{Action, Connection, Event};
 pub use request::Request;
