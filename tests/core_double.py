@@ -101,6 +101,11 @@ class CoreDouble:
             raise CoreError("ice.precondition_failed", "Another ICE session.")
         return Patched(None, '"1"')
 
+    def select_layer(self, session: str, layer: str) -> None:
+        if session not in self.sessions:
+            raise CoreError("session.not_found", "Session not found")
+        self.sessions[session].options["layer"] = json.loads(layer)
+
     def end_session(self, session: str, reason: str, detail: str | None = None) -> bool:
         held = self.sessions.pop(session, None)
         if held is None:
@@ -206,7 +211,8 @@ class CoreDouble:
             raise CoreError("sdp.invalid", "The offer does not begin with v=0.")
         session_id = secrets.token_hex(16)
         self.sessions[session_id] = session
-        return Answer(session_id, "v=0\r\na=ice-lite\r\n", '"1"')
+        sdp = "v=0\r\na=ice-lite\r\nm=audio 9 RTP 111\r\na=mid:0\r\nm=video 9 RTP 96\r\na=mid:v\r\n"
+        return Answer(session_id, sdp, '"1"')
 
     def _emit(self, event: str, **values: Any) -> None:
         self._events.append({"type": event, **values})

@@ -124,6 +124,14 @@ class Engine:
         Raises ``session.not_found``, ``ice.fragment_invalid``,
         ``ice.precondition_failed``, ``ice.precondition_required``.
         """
+    def select_layer(self, session: str, layer: str) -> None:
+        """Give a viewer this layer of the video, or none above a limit; ``{}`` is automatic.
+
+        ``layer`` is JSON with any of ``encodingId``, ``spatialLayerId``, ``temporalLayerId``,
+        ``maxSpatialLayerId``, ``maxTemporalLayerId``, ``maxWidth``, ``maxHeight``, ``maxBitrate``.
+        What names nothing that is live is ignored until it is. Raises ``session.not_found``,
+        ``layer.invalid``.
+        """
     def end_session(self, session: str, reason: str) -> bool:
         """End a session; ``False`` when there is none. ``reason`` comes back in its event."""
     def is_live(self, stream: str, source: str | None) -> bool:

@@ -23,6 +23,8 @@ BY_URL = {
     "whepPatchSession",
     "whipEndSession",
     "whepEndSession",
+    "whepSelectLayer",
+    "whepUnselectLayer",
     "whipSubscribeEvents",
     "whepSubscribeEvents",
     "whipReadEvents",

@@ -16,6 +16,7 @@ STATUS = {
     "sdp.no_common_codec": 406,
     "stream.not_live": 409,
     "session.not_found": 404,
+    "layer.invalid": 400,
     "ice.fragment_invalid": 400,
     "ice.precondition_failed": 412,
     "ice.precondition_required": 428,

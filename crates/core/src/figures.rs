@@ -5,13 +5,17 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::packet::MAX_SPATIAL;
+
 /// Counters of one layer; rates are of the last whole second.
 #[derive(Debug, Default)]
 pub struct LayerMeter {
     packets: u64,
     bytes: u64,
     frames: u64,
+    /// Of the whole, and of each spatial layer.
     resolution: Option<(u16, u16)>,
+    sizes: [Option<(u16, u16)>; MAX_SPATIAL],
     last_keyframe: Option<Instant>,
     keyframe_interval_ms: Option<u32>,
     window: Option<(Instant, u64, u64)>,
@@ -20,12 +24,21 @@ pub struct LayerMeter {
 }
 
 impl LayerMeter {
-    pub(crate) fn on_packet(&mut self, payload: usize, frame: bool, size: Option<(u16, u16)>) {
+    pub(crate) fn on_packet(
+        &mut self,
+        payload: usize,
+        frame: bool,
+        size: Option<(u16, u16)>,
+        spatial: u8,
+    ) {
         self.packets += 1;
         self.bytes += payload as u64;
         self.frames += u64::from(frame);
         if size.is_some() {
             self.resolution = size;
+            if let Some(place) = self.sizes.get_mut(usize::from(spatial)) {
+                *place = size;
+            }
         }
     }
 
@@ -63,6 +76,14 @@ impl LayerMeter {
     /// Width and height in pixels of the last keyframe.
     pub fn resolution(&self) -> Option<(u16, u16)> {
         self.resolution
+    }
+
+    /// Width and height of a spatial layer, or of the whole where there is none.
+    pub fn resolution_of(&self, spatial: Option<u8>) -> Option<(u16, u16)> {
+        match spatial {
+            Some(spatial) => *self.sizes.get(usize::from(spatial))?,
+            None => self.resolution,
+        }
     }
 
     /// Time between the last two keyframes.
@@ -129,11 +150,30 @@ pub struct TrackFigures {
     pub layers: Vec<LayerFigures>,
 }
 
+/// A spatial and temporal layer of a layer that scales, with all below it.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct LevelFigures {
+    /// Spatial layer; `None` when the layer has one only.
+    pub spatial: Option<u8>,
+    /// Temporal layer; `None` when the layer has one only.
+    pub temporal: Option<u8>,
+    /// Bits a second that a viewer of it is sent, headers included.
+    pub bitrate_bps: u64,
+    /// Pixels.
+    pub width: Option<u16>,
+    /// Pixels.
+    pub height: Option<u16>,
+}
+
 /// A layer of a track.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct LayerFigures {
     /// Restriction id, empty without simulcast.
     pub layer: String,
+    /// Whether packets come now.
+    pub active: bool,
+    /// What of it can be read, worst first.
+    pub levels: Vec<LevelFigures>,
     /// The publisher's SSRC.
     pub ssrc: u32,
     /// Payload bits a second.
@@ -210,7 +250,7 @@ mod tests {
         let mut meter = LayerMeter::default();
         meter.roll(t0);
         for _ in 0..30 {
-            meter.on_packet(1000, true, Some((1280, 720)));
+            meter.on_packet(1000, true, Some((1280, 720)), 0);
         }
         meter.roll(t0 + Duration::from_secs(1));
         assert_eq!(meter.bitrate_bps(), 240_000);

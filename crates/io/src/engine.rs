@@ -104,6 +104,9 @@ pub enum EngineError {
     /// There is no such session, or no longer.
     #[error("There is no session {0}; it may have ended.")]
     NoSession(String),
+    /// A wish for a layer cannot be read.
+    #[error("The layer is not valid: {0}.")]
+    Layer(String),
     /// As many sessions as the settings allow.
     #[error("The server is full: {0} sessions.")]
     Full(usize),
@@ -123,6 +126,7 @@ impl EngineError {
             Self::Refused(refusal) => refusal.code(),
             Self::NotLive => "stream.not_live",
             Self::NoSession(_) => "session.not_found",
+            Self::Layer(_) => "layer.invalid",
             Self::Full(_) => "limit.sessions",
             Self::Verdict(_) => "admission.invalid",
             Self::Closed => "engine.closed",
@@ -457,6 +461,14 @@ impl Engine {
             Ok(None) => Err(EngineError::NoSession(session.to_owned())),
             Err(_) => Err(EngineError::Closed),
         }
+    }
+
+    /// Tell which layer a viewer asks for; `wish` is JSON, `{}` is automatic.
+    pub fn select_layer(&self, session: &str, wish: &str) -> Result<(), EngineError> {
+        let (id, thread) = self.find(session)?;
+        let wish = serde_json::from_str(wish).map_err(|e| EngineError::Layer(e.to_string()))?;
+        self.shared.mailboxes[thread].send(Command::Layer { session: id, wish });
+        Ok(())
     }
 
     /// End a session; whether there was one.

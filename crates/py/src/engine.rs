@@ -165,6 +165,11 @@ impl Engine {
             .map_err(|e| raise(&e))
     }
 
+    fn select_layer(&self, py: Python<'_>, session: &str, layer: &str) -> PyResult<()> {
+        py.detach(|| self.engine.select_layer(session, layer))
+            .map_err(|e| raise(&e))
+    }
+
     fn end_session(&self, py: Python<'_>, session: &str, reason: &str) -> bool {
         py.detach(|| self.engine.end_session(session, reason))
     }

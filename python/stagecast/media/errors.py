@@ -18,6 +18,7 @@ BY_CODE: dict[str, type[RequestError]] = {
     "sdp.no_common_codec": NotAcceptable,
     "stream.not_live": Conflict,
     "session.not_found": NotFound,
+    "layer.invalid": Invalid,
     "ice.fragment_invalid": Invalid,
     "ice.precondition_failed": PreconditionFailed,
     "ice.precondition_required": PreconditionRequired,

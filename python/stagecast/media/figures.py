@@ -21,6 +21,17 @@ class ThreadFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class LevelFigures:
+    """A spatial and temporal layer of an encoding, with all below it, as a viewer is sent it."""
+
+    spatial: int | None = None
+    temporal: int | None = None
+    bitrate_bps: int = 0
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LayerFigures:
     """One encoding of a track as received; ``layer`` is its RTP stream id or empty."""
 
@@ -36,6 +47,8 @@ class LayerFigures:
     nacks: int = 0
     plis: int = 0
     jitter_ms: float | None = None
+    active: bool = True
+    levels: list[LevelFigures] = field(default_factory=list[LevelFigures])
 
 
 @dataclass(frozen=True, slots=True)

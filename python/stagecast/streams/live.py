@@ -32,6 +32,7 @@ _log = structlog.stdlib.get_logger(__name__)
 _FEED_NAMESPACE = uuid.UUID("8f0b5e0a-3f5e-4c5b-9a51-6c1d6f3e2d10")
 _HISTORY_SECONDS = 120
 _PAST_FEEDS = 50
+_LAYERS_EVERY = 5
 
 TokenType = Literal["Publish", "Subscribe"]
 
@@ -78,6 +79,8 @@ class Feed:
     tracks: list[TrackInfo] = field(default_factory=list[TrackInfo])
     figures: SourceFigures | None = None
     connection: SessionFigures | None = None
+    layers_shape: object = None
+    layers_age: int = 0
     history: deque[Sample] = field(default_factory=lambda: deque[Sample](maxlen=_HISTORY_SECONDS))
 
     def __post_init__(self) -> None:
@@ -101,6 +104,7 @@ class View:
     client_ip: str | None
     tracking_id: str | None
     accepted_on: datetime
+    video_mid: str | None = None
     connected: bool = False
     connection: SessionFigures | None = None
 
@@ -161,7 +165,7 @@ class Stream:
 class Signal:
     """What the readers of one stream are told."""
 
-    event: Literal["active", "inactive", "viewercount"]
+    event: Literal["active", "inactive", "layers", "viewercount"]
     source: str | None = None
     tracks: tuple[TrackInfo, ...] = ()
     viewer_count: int = 0
@@ -313,6 +317,7 @@ class LiveStreams:
                     feed.history.append(_sample(feed, at))
             stream.hls_viewers = players[stream.key]
             self._announce_viewers(stream)
+            self._announce_layers(stream)
         self._drop_expired()
 
     def _on_connected(self, event: SessionConnected) -> None:
@@ -414,6 +419,17 @@ class LiveStreams:
             self._signal(stream, Signal("viewercount", viewer_count=stream.viewer_count))
             self._changed(stream)
 
+    def _announce_layers(self, stream: Stream) -> None:
+        """Tell readers of the stream's events of its layers: when they change, else now and then."""
+        if stream.key not in self._signals:
+            return
+        for feed in stream.live_feeds:
+            shape = _layer_shape(feed)
+            feed.layers_age += 1
+            if shape != feed.layers_shape or feed.layers_age >= _LAYERS_EVERY:
+                feed.layers_shape, feed.layers_age = shape, 0
+                self._signal(stream, Signal("layers", feed.source))
+
     def _signal(self, stream: Stream, signal: Signal) -> None:
         fanout = self._signals.get(stream.key)
         if fanout is not None:
@@ -453,6 +469,23 @@ def _sample(feed: Feed, at: datetime) -> Sample:
         width=top.width if top else None,
         height=top.height if top else None,
     )
+
+
+def _layer_shape(feed: Feed) -> object:
+    """What viewers choose layers by: without the figures that change every second."""
+    tracks = feed.figures.tracks if feed.figures else []
+    return [
+        (
+            layer.layer,
+            layer.active,
+            layer.width,
+            layer.height,
+            [(level.spatial, level.temporal) for level in layer.levels],
+        )
+        for track in tracks
+        if track.kind == "video"
+        for layer in track.layers
+    ]
 
 
 def _bitrate(feed: Feed, kind: str) -> float:

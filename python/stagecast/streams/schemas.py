@@ -85,6 +85,16 @@ class EncodingStat(Schema):
     b_frames: int | None = None
 
 
+class LayerDetails(Schema):
+    """A spatial and temporal layer of an encoding, with all below it."""
+
+    spatial_layer_id: int | None = Field(description="Null when there is one only.")
+    temporal_layer_id: int | None = Field(description="Null when there is one only.")
+    bitrate: int = Field(description="Bits a second that a viewer of it is sent.")
+    width: int | None
+    height: int | None
+
+
 class EncodingDetails(Schema):
     encoding_id: str = Field(description="RTP stream id of the layer, or empty.")
     i_frame_rate: float | None = None
@@ -99,6 +109,10 @@ class EncodingDetails(Schema):
     nacks: int
     plis: int
     jitter: float | None = Field(description="Milliseconds.")
+    active: bool = Field(default=True, description="Whether media of it comes now.")
+    layers: list[LayerDetails] = Field(
+        default=[], description="What viewers can be given of it, worst first."
+    )
     encoding_stats: list[EncodingStat] = Field(
         default=[],
         description="The last two minutes, second by second; on the best video encoding only.",

@@ -18,6 +18,7 @@ from stagecast.streams.schemas import (
     FeedType,
     FigureCodecs,
     FiguresEvent,
+    LayerDetails,
     MonitoredFeed,
     MonitoredFeedDetails,
     MonitoredStream,
@@ -259,6 +260,17 @@ def _track(feed: Feed, track: TrackFigures) -> TrackDetails:
                 nacks=layer.nacks,
                 plis=layer.plis,
                 jitter=layer.jitter_ms,
+                active=layer.active,
+                layers=[
+                    LayerDetails(
+                        spatial_layer_id=level.spatial,
+                        temporal_layer_id=level.temporal,
+                        bitrate=level.bitrate_bps,
+                        width=level.width,
+                        height=level.height,
+                    )
+                    for level in layer.levels
+                ],
                 encoding_stats=_history(feed) if layer is top else [],
             )
             for layer in track.layers

@@ -18,7 +18,8 @@ from stagecast.streams.live import stream_key
 from stagecast.tokens.names import name_problem
 from stagecast.whip import openapi
 from stagecast.whip.events import EventSubscriptions
-from stagecast.whip.links import ice_links, sse_link
+from stagecast.whip.layers import LayerSelection, read_selection
+from stagecast.whip.links import ice_links, layer_link, sse_link
 from stagecast.whip.parameters import (
     FRAGMENT,
     SDP,
@@ -204,6 +205,37 @@ async def whep_end_session(request: Request, session_id: SessionId, whip: Whip) 
 
 
 @router.post(
+    "/whep/session/{sessionId}/layer",
+    operation_id="whepSelectLayer",
+    tags=["WHEP"],
+    status_code=200,
+    response_class=PlainTextResponse,
+    responses={**openapi.SESSION_REFUSALS, **openapi.LAYER_REFUSALS},
+    openapi_extra=openapi.json_body(LayerSelection, "The layer, or limits; `{}` is automatic."),
+)
+async def whep_select_layer(request: Request, session_id: SessionId, whip: Whip) -> Response:
+    """Choose a layer of the video. Who knows the session's URL may call it."""
+    whip.require_view(session_id, credential_of(request))
+    require_content_type(request, "application/json")
+    await whip.select_layer(session_id, read_selection(await request.body()))
+    return PlainTextResponse("The layer is selected.")
+
+
+@router.delete(
+    "/whep/session/{sessionId}/layer",
+    operation_id="whepUnselectLayer",
+    tags=["WHEP"],
+    response_class=PlainTextResponse,
+    responses=openapi.SESSION_REFUSALS,
+)
+async def whep_unselect_layer(request: Request, session_id: SessionId, whip: Whip) -> Response:
+    """Choose layers automatically again. Who knows the session's URL may call it."""
+    whip.require_view(session_id, credential_of(request))
+    await whip.select_layer(session_id, "{}")
+    return PlainTextResponse("Layers are selected automatically.")
+
+
+@router.post(
     "/whip/session/{sessionId}/sse",
     operation_id="whipSubscribeEvents",
     tags=["WHIP"],
@@ -290,8 +322,9 @@ async def session_options() -> Response:
 @router.options(
     "/whep/session/{sessionId}/{rest:path}", include_in_schema=False, response_class=Response
 )
-async def event_options() -> Response:
-    return Response(headers={"Allow": "OPTIONS, POST, GET", "Accept-Post": "application/json"})
+async def extension_options() -> Response:
+    allow = "OPTIONS, POST, GET, DELETE"
+    return Response(headers={"Allow": allow, "Accept-Post": "application/json"})
 
 
 @router.options(
@@ -328,7 +361,10 @@ def _created(request: Request, answer: Answer, base: str) -> Response:
         media_type=SDP,
         headers={"Location": url, "ETag": answer.etag, "Accept-Patch": FRAGMENT},
     )
-    for link in (*ice_links(settings.media.ice_servers), sse_link(url)):
+    links = [*ice_links(settings.media.ice_servers), sse_link(url)]
+    if base == WHEP_SESSION:
+        links.append(layer_link(url))
+    for link in links:
         response.headers.append("Link", link)
     return response
 

@@ -15,6 +15,7 @@ from stagecast.errors import Invalid, NotFound
 from stagecast.kit.sse import KEEP_ALIVE, KEEP_ALIVE_SECONDS, frame
 from stagecast.media.events import TrackInfo
 from stagecast.streams.live import LiveStreams, Signal
+from stagecast.whip.layers import video_layers
 from stagecast.whip.links import SSE_EVENTS
 
 _PER_SESSION = 4
@@ -66,13 +67,13 @@ class EventSubscriptions:
         subscription = self._live.subscribe_stream(wanted.stream)
         try:
             for signal in self._present(wanted.stream):
-                if signal.event in wanted.events:
-                    yield _frame(wanted.stream, signal)
+                if signal.event in wanted.events and (told := self._frame(wanted, signal)):
+                    yield told
             while self._running(wanted.session):
                 signal = await subscription.next(KEEP_ALIVE_SECONDS)
                 if signal is not None:
-                    if signal.event in wanted.events:
-                        yield _frame(wanted.stream, signal)
+                    if signal.event in wanted.events and (told := self._frame(wanted, signal)):
+                        yield told
                 elif subscription.closed:
                     return
                 else:
@@ -85,10 +86,44 @@ class EventSubscriptions:
         if state is None:
             return [Signal("inactive"), Signal("viewercount")]
         signals = [Signal("active", feed.source, tuple(feed.tracks)) for feed in state.live_feeds]
+        layers = [Signal("layers", feed.source) for feed in state.live_feeds]
         return [
             *(signals or [Signal("inactive")]),
+            *layers,
             Signal("viewercount", viewer_count=state.viewer_count),
         ]
+
+    def _frame(self, wanted: _Wanted, signal: Signal) -> str | None:
+        """An event as a session reads it; None when it does not concern it."""
+        if signal.event == "layers":
+            return self._layers(wanted, signal)
+        if signal.event == "viewercount":
+            return frame("viewercount", {"viewercount": signal.viewer_count})
+        return frame(
+            signal.event,
+            {
+                "streamId": wanted.stream,
+                "sourceId": signal.source,
+                "tracks": [_track(track) for track in signal.tracks],
+            },
+        )
+
+    def _layers(self, wanted: _Wanted, signal: Signal) -> str | None:
+        """The layers of the source that a session watches or feeds, under the name of its video."""
+        view = self._live.find_view(wanted.session)
+        feed = self._live.find_feed(wanted.session)
+        state = self._live.get(wanted.stream)
+        if view is not None and view.source == signal.source and state is not None:
+            mid = view.video_mid
+            feed = state.feeds.get(state.sources.get(view.source, ""))
+        elif feed is not None and feed.source == signal.source:
+            mid = next((track.track for track in feed.tracks if track.kind == "video"), None)
+        else:
+            return None
+        layers = video_layers(feed.figures) if feed is not None else None
+        if mid is None or layers is None:
+            return None
+        return frame("layers", {"medias": {mid: layers}})
 
     def _running(self, session: str) -> bool:
         return (
@@ -100,19 +135,6 @@ class EventSubscriptions:
             key for key, wanted in self._wanted.items() if not self._running(wanted.session)
         ]:
             del self._wanted[key]
-
-
-def _frame(stream: str, signal: Signal) -> str:
-    if signal.event == "viewercount":
-        return frame("viewercount", {"viewercount": signal.viewer_count})
-    return frame(
-        signal.event,
-        {
-            "streamId": stream,
-            "sourceId": signal.source,
-            "tracks": [_track(track) for track in signal.tracks],
-        },
-    )
 
 
 def _track(track: TrackInfo) -> dict[str, str]:

@@ -1,9 +1,10 @@
-"""``Link`` headers: ICE servers (RFC 9725 §4.6) and the server-sent events extension."""
+"""``Link`` headers: ICE servers (RFC 9725 §4.6) and the extensions for events and layers."""
 
 from stagecast.settings import IceServer
 
 SSE_REL = "urn:ietf:params:whep:ext:core:server-sent-events"
-SSE_EVENTS = ("active", "inactive", "viewercount")
+SSE_EVENTS = ("active", "inactive", "layers", "viewercount")
+LAYER_REL = "urn:ietf:params:whep:ext:core:layer"
 
 
 def ice_links(servers: list[IceServer]) -> list[str]:
@@ -23,6 +24,10 @@ def ice_links(servers: list[IceServer]) -> list[str]:
 
 def sse_link(session_url: str) -> str:
     return f'<{session_url}/sse>; rel="{SSE_REL}"; events="{",".join(SSE_EVENTS)}"'
+
+
+def layer_link(session_url: str) -> str:
+    return f'<{session_url}/layer>; rel="{LAYER_REL}"'
 
 
 def _quoted(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import BaseModel
+
 from stagecast.kit.responses import text
 
 _TEXT = {"schema": {"type": "string"}}
@@ -14,6 +16,17 @@ def body(media_type: str, description: str) -> dict[str, Any]:
             "required": True,
             "description": description,
             "content": {media_type: _TEXT},
+        }
+    }
+
+
+def json_body(model: type[BaseModel], description: str) -> dict[str, Any]:
+    """A required JSON body, read by hand so that refusals are plain text."""
+    return {
+        "requestBody": {
+            "required": True,
+            "description": description,
+            "content": {"application/json": {"schema": model.model_json_schema()}},
         }
     }
 
@@ -31,7 +44,9 @@ CREATED: dict[int | str, dict[str, Any]] = {
                 "The session's URL: PATCH to trickle or restart ICE, DELETE to end."
             ),
             "ETag": _header("The ICE session, for `If-Match`."),
-            "Link": _header("ICE servers (`rel=ice-server`) and the event extension."),
+            "Link": _header(
+                "ICE servers (`rel=ice-server`), and the extensions for events and layers."
+            ),
             "Accept-Patch": _header("`application/trickle-ice-sdpfrag`."),
         },
     }
@@ -48,6 +63,10 @@ POST_REFUSALS: dict[int | str, dict[str, Any]] = {
 SESSION_REFUSALS: dict[int | str, dict[str, Any]] = {
     401: text("A token was sent, and it is not the session's."),
     404: text("There is no such session (any more)."),
+}
+LAYER_REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: text("The layer is not valid."),
+    415: text("The body is not `application/json`."),
 }
 PATCH_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {

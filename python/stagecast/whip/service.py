@@ -24,6 +24,7 @@ from stagecast.tokens.admission import (
     ViewGrant,
     viewer_needs_token,
 )
+from stagecast.whip.layers import video_mid
 from stagecast.whip.parameters import PublishParameters, is_local
 
 
@@ -146,6 +147,7 @@ class WhipService:
                 client_ip=client.address,
                 tracking_id=grant.tracking_id if grant else None,
                 accepted_on=utc_now(),
+                video_mid=video_mid(answer.sdp),
             )
         )
         if grant is not None:
@@ -171,6 +173,10 @@ class WhipService:
     async def patch(self, session: str, fragment: str, if_match: str | None) -> Patched:
         """Add candidates or restart ICE."""
         return await self._engine.patch(session, fragment, if_match)
+
+    async def select_layer(self, session: str, layer: str) -> None:
+        """Give a viewer a layer of the video; ``{}`` is automatic."""
+        await self._engine.select_layer(session, layer)
 
     def end(self, session: str) -> None:
         if not self._engine.end_session(session, "deleted"):

@@ -17,6 +17,7 @@ describe('readParams', () => {
       autoplay: true,
       controls: true,
       hidden: new Set(),
+      startingQuality: null,
       image: null,
     });
   });

@@ -13,6 +13,8 @@ export interface ViewerParams {
   /** False shows the picture alone. */
   controls: boolean;
   hidden: ReadonlySet<Part>;
+  /** `High`, `Medium`, `Low` or a height; null is automatic. */
+  startingQuality: string | null;
   /** Picture shown while the stream is off. */
   image: string | null;
 }
@@ -38,6 +40,7 @@ export function readParams(search: string): ViewerParams | null {
     autoplay: flag(query, 'autoplay', true),
     controls: flag(query, 'controls', true),
     hidden: new Set(hidden),
+    startingQuality: query.get('startingQuality') || null,
     image: safeImage(query.get('image')),
   };
 }

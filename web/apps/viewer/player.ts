@@ -9,6 +9,7 @@ import { IdleChrome } from './idle';
 import { Notice, type Problem, problemOf } from './notice';
 import type { Part, ViewerParams } from './params';
 import css from './player.css?inline';
+import { QualityMenu } from './quality-menu';
 import { StatsPanel } from './stats-panel';
 import { strings } from './strings';
 import { Volume } from './volume';
@@ -63,6 +64,7 @@ class Player {
   readonly #volume: Volume;
   readonly #notice: Notice;
   readonly #stats: StatsPanel;
+  readonly #quality: QualityMenu;
   readonly #chrome: IdleChrome;
   readonly #badge = el('span', { class: 'badge', 'data-testid': 'live-badge' }, strings.notLive);
   readonly #count = el('span');
@@ -98,6 +100,7 @@ class Player {
     const { accountId, streamName, token, sourceId } = params;
     const path = [accountId, streamName].map(encodeURIComponent).join('/');
     this.#whep = new Whep({ endpoint: `/api/whep/${path}`, token, sourceId });
+    this.#quality = new QualityMenu(params.startingQuality, (layer) => this.#whep.select(layer));
     this.#wanted = params.autoplay;
     // Before anything is drawn: the offer is on its way while the controls are built.
     this.#listen();
@@ -160,7 +163,10 @@ class Player {
     if (this.#has('volume')) bar.append(el('div', { class: 'volume' }, this.#mute, this.#slider));
     bar.append(el('span', { class: 'gap' }));
     if (this.#has('settings'))
-      bar.append(iconButton(strings.stats, icons.stats, 'stats-button', () => this.#toggleStats()));
+      bar.append(
+        this.#quality.element,
+        iconButton(strings.stats, icons.stats, 'stats-button', () => this.#toggleStats()),
+      );
     if (this.#has('pip') && document.pictureInPictureEnabled)
       bar.append(iconButton(strings.pip, icons.pip, 'pip', () => void this.#togglePip()));
     const canFill = document.fullscreenEnabled || 'webkitEnterFullscreen' in this.#video;
@@ -179,6 +185,7 @@ class Player {
     });
     this.#whep.on('state', (state) => this.#onState(state));
     this.#whep.on('live', () => this.#render());
+    this.#whep.on('qualities', (list) => this.#quality.show(list));
     this.#whep.on('viewers', (viewers) => {
       this.#count.textContent = viewers.toLocaleString('en');
       this.#viewers.title = strings.viewers(viewers);
@@ -290,7 +297,7 @@ class Player {
   #onKey(event: KeyboardEvent): void {
     if (event.ctrlKey || event.metaKey || event.altKey || !this.#params.controls) return;
     const target = event.composedPath()[0];
-    const onButton = target instanceof HTMLElement && /^(BUTTON|SUMMARY|INPUT)$/.test(target.tagName);
+    const onButton = target instanceof HTMLElement && /^(BUTTON|SUMMARY|INPUT|SELECT)$/.test(target.tagName);
     const actions: Record<string, () => void> = {
       ' ': () => this.#togglePlay(),
       k: () => this.#togglePlay(),

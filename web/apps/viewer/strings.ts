@@ -16,6 +16,8 @@ export const strings = {
   fullscreen: 'Full screen (f)',
   exitFullscreen: 'Exit full screen (f)',
   stats: 'Statistics (i)',
+  quality: 'Quality',
+  auto: 'Auto',
   closeStats: 'Close statistics',
   waiting: 'Waiting for the stream',
   startsByItself: 'It starts by itself as soon as the broadcast begins.',

@@ -605,6 +605,30 @@ export interface paths {
         patch: operations["whepPatchSession"];
         trace?: never;
     };
+    "/api/whep/session/{sessionId}/layer": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Whep Select Layer
+         * @description Choose a layer of the video. Who knows the session's URL may call it.
+         */
+        post: operations["whepSelectLayer"];
+        /**
+         * Whep Unselect Layer
+         * @description Choose layers automatically again. Who knows the session's URL may call it.
+         */
+        delete: operations["whepUnselectLayer"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/whep/session/{sessionId}/sse": {
         parameters: {
             query?: never;
@@ -1456,6 +1480,18 @@ export interface components {
              */
             jitter: number | null;
             /**
+             * Active
+             * @description Whether media of it comes now.
+             * @default true
+             */
+            active: boolean;
+            /**
+             * Layers
+             * @description What viewers can be given of it, worst first.
+             * @default []
+             */
+            layers: components["schemas"]["LayerDetails"][];
+            /**
              * Encodingstats
              * @description The last two minutes, second by second; on the best video encoding only.
              * @default []
@@ -1662,6 +1698,31 @@ export interface components {
             username?: string | null;
             /** Credential */
             credential?: string | null;
+        };
+        /**
+         * LayerDetails
+         * @description A spatial and temporal layer of an encoding, with all below it.
+         */
+        LayerDetails: {
+            /**
+             * Spatiallayerid
+             * @description Null when there is one only.
+             */
+            spatialLayerId: number | null;
+            /**
+             * Temporallayerid
+             * @description Null when there is one only.
+             */
+            temporalLayerId: number | null;
+            /**
+             * Bitrate
+             * @description Bits a second that a viewer of it is sent.
+             */
+            bitrate: number;
+            /** Width */
+            width: number | null;
+            /** Height */
+            height: number | null;
         };
         /**
          * Livestream
@@ -7663,6 +7724,161 @@ export interface operations {
             };
         };
     };
+    whepSelectLayer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                sessionId: string;
+            };
+            cookie?: never;
+        };
+        /** @description The layer, or limits; `{}` is automatic. */
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * Mediaid
+                     * @description The `mid` of the video; there is one, so it may be left out.
+                     */
+                    mediaId?: string | null;
+                    /**
+                     * Encodingid
+                     * @description `id` of an encoding in the `layers` event.
+                     */
+                    encodingId?: string | null;
+                    /** Spatiallayerid */
+                    spatialLayerId?: number | null;
+                    /** Temporallayerid */
+                    temporalLayerId?: number | null;
+                    /** Maxspatiallayerid */
+                    maxSpatialLayerId?: number | null;
+                    /** Maxtemporallayerid */
+                    maxTemporalLayerId?: number | null;
+                    /**
+                     * Maxwidth
+                     * @description Pixels; 0 is no limit.
+                     */
+                    maxWidth?: number | null;
+                    /**
+                     * Maxheight
+                     * @description Pixels; 0 is no limit.
+                     */
+                    maxHeight?: number | null;
+                    /**
+                     * Maxbitrate
+                     * @description Bits a second; 0 is no limit.
+                     */
+                    maxBitrate?: number | null;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description The layer is not valid. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description A token was sent, and it is not the session's. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description There is no such session (any more). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description The body is not `application/json`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    whepUnselectLayer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                sessionId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description A token was sent, and it is not the session's. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description There is no such session (any more). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
     whepSubscribeEvents: {
         parameters: {
             query?: never;
@@ -7796,7 +8012,7 @@ export interface operations {
                     Location?: string;
                     /** @description The ICE session, for `If-Match`. */
                     ETag?: string;
-                    /** @description ICE servers (`rel=ice-server`) and the event extension. */
+                    /** @description ICE servers (`rel=ice-server`), and the extensions for events and layers. */
                     Link?: string;
                     /** @description `application/trickle-ice-sdpfrag`. */
                     "Accept-Patch"?: string;
@@ -8224,7 +8440,7 @@ export interface operations {
                     Location?: string;
                     /** @description The ICE session, for `If-Match`. */
                     ETag?: string;
-                    /** @description ICE servers (`rel=ice-server`) and the event extension. */
+                    /** @description ICE servers (`rel=ice-server`), and the extensions for events and layers. */
                     Link?: string;
                     /** @description `application/trickle-ice-sdpfrag`. */
                     "Accept-Patch"?: string;

@@ -12,6 +12,7 @@ export interface Link {
 }
 
 /** The events extension of WHIP and WHEP answers. */
+export const LAYER_EXTENSION = 'urn:ietf:params:whep:ext:core:layer';
 export const EVENTS_EXTENSION = 'urn:ietf:params:whep:ext:core:server-sent-events';
 
 const MAX_LINKS = 64;

@@ -1,12 +1,13 @@
 /**
- * The server-sent-events extension of a WHIP or WHEP session: how many watch, and whether the stream
- * is on. Listens only while the page is visible, because a browser allows six connections a host over
+ * The server-sent-events extension of a WHIP or WHEP session: how many watch, whether the stream is
+ * on, and in which layers. Listens only while the page is visible, because a browser allows six connections a host over
  * HTTP/1.1 and hidden tabs must not use them up.
  */
 export interface StreamEvents {
   viewercount: { viewercount: number };
   active: { streamId?: string; sourceId?: string | null; tracks?: unknown };
   inactive: { streamId?: string; sourceId?: string | null };
+  layers: { medias?: object };
 }
 
 export type StreamEventHandler = <Name extends keyof StreamEvents>(
@@ -14,7 +15,7 @@ export type StreamEventHandler = <Name extends keyof StreamEvents>(
   data: StreamEvents[Name],
 ) => void;
 
-const NAMES = ['active', 'inactive', 'viewercount'] as const;
+const NAMES = ['active', 'inactive', 'layers', 'viewercount'] as const;
 const RETRY_MS = 5_000;
 
 export class SessionEvents {

@@ -3,7 +3,8 @@
  * candidates and ICE restarts under the session's ETag, DELETE at the end. Knows no peer connection.
  * Requests of one session are sent one after the other, since a PATCH depends on the ETag before it.
  */
-import { EVENTS_EXTENSION, iceServersFrom, type Link, parseLinks } from './link';
+import type { LayerSelection } from './layers';
+import { EVENTS_EXTENSION, iceServersFrom, LAYER_EXTENSION, type Link, parseLinks } from './link';
 
 const MAX_ANSWER_CHARS = 256 * 1024;
 
@@ -81,6 +82,28 @@ export class SignallingSession {
   /** Where the session's events are asked for, if the server has the extension. */
   get eventsUrl(): string | null {
     return this.links.find(({ rel }) => rel.includes(EVENTS_EXTENSION))?.target ?? null;
+  }
+
+  /**
+   * Asks for a layer of the video; null is automatic. False when the server does not take it. Throws
+   * when it does not answer.
+   */
+  selectLayer(selection: LayerSelection | null): Promise<boolean> {
+    const url = this.links.find(({ rel }) => rel.includes(LAYER_EXTENSION))?.target;
+    if (!url) return Promise.resolve(false);
+    const headers = { 'Content-Type': 'application/json' };
+    const init = selection
+      ? { method: 'POST', headers, body: JSON.stringify(selection) }
+      : { method: 'DELETE' };
+    return this.#enqueue(() =>
+      request(url, init).then(
+        () => true,
+        (error: unknown) => {
+          if (error instanceof SignallingError && error.status !== 0) return false;
+          throw error;
+        },
+      ),
+    );
   }
 
   /** Sends candidates. False when the server does not take them (405, 501), which is no error. */

@@ -6,6 +6,7 @@
 import { pause } from './backoff';
 import { Connection, type LostReason } from './connection';
 import { Emitter } from './emitter';
+import { type LayerSelection, type Quality, qualities } from './layers';
 import { keepConnected } from './reconnect';
 import { ABS_CAPTURE_TIME, withHeaderExtension, withStereoOpus } from './sdp';
 import { SessionEvents } from './session-events';
@@ -35,6 +36,8 @@ interface WhepEvents {
   /** The tracks to play; a new one for each connection. */
   stream: MediaStream;
   viewers: number;
+  /** What may be chosen, best first; empty when there is no choice. */
+  qualities: Quality[];
   /** The publisher is on (true) or off (false). */
   live: boolean;
 }
@@ -56,6 +59,7 @@ export class Whep extends Emitter<WhepEvents> {
   #progressTimer: ReturnType<typeof setInterval> | undefined;
   #silentSince = 0;
   #inactiveAt = Number.NEGATIVE_INFINITY;
+  #selection: LayerSelection | null = null;
 
   constructor(options: WhepOptions) {
     super();
@@ -72,6 +76,13 @@ export class Whep extends Emitter<WhepEvents> {
 
   get peer(): RTCPeerConnection | null {
     return this.#connection?.peer ?? null;
+  }
+
+  /** Asks for a layer of the video, in this and every later connection; null is automatic. */
+  select(selection: LayerSelection | null): void {
+    this.#selection = selection;
+    // A server that cannot be reached now is told with the next connection.
+    void this.#connection?.session.selectLayer(selection).catch(() => undefined);
   }
 
   start(): void {
@@ -168,10 +179,12 @@ export class Whep extends Emitter<WhepEvents> {
     this.#silentSince = 0;
     clearInterval(this.#progressTimer);
     this.#progressTimer = setInterval(() => void this.#checkProgress(connection), 1_000);
+    if (this.#selection) this.select(this.#selection);
     const url = connection.session.eventsUrl;
     if (!url) return;
     this.#events = new SessionEvents(url, (name, data) => {
       if (name === 'viewercount' && 'viewercount' in data) this.emit('viewers', data.viewercount);
+      else if (name === 'layers') this.emit('qualities', qualities(data));
       else if (name === 'active') this.#onActive(data);
       else if (name === 'inactive' && this.#isOurs(data)) {
         this.#inactiveAt = performance.now();

@@ -79,6 +79,11 @@ impl LayerOffer {
         }
     }
 
+    /// Its rate with all temporal layers.
+    pub fn bitrate(&self) -> Bitrate {
+        self.full()
+    }
+
     fn full(&self) -> Bitrate {
         self.rates[usize::from(self.temporal.max(1)) - 1]
     }

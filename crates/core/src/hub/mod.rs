@@ -19,9 +19,11 @@ mod scaling;
 mod selection;
 mod source;
 mod track;
+mod wish;
 
 pub use rates::{PACKET_OVERHEAD, Rates};
 pub use reader::{EgressTransport, Origin, Outgoing, Reader, ReaderPolicy, Wants};
 pub use rewrite::Patch;
 pub use source::Source;
 pub use track::{Inbound, KeyframeGate, Layer, Offers, Pick, Track};
+pub use wish::LayerWish;

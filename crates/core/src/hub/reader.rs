@@ -17,8 +17,9 @@ use super::rewrite::{Continuity, Patch};
 use super::selection::Selection;
 use super::source::Source;
 use super::track::{Pick, Track};
+use super::wish::LayerWish;
 use crate::bwe::Target;
-use crate::packet::Packet;
+use crate::packet::{Level, Packet};
 
 /// A keyframe up to this age counts as coming now.
 const LIVE: Duration = Duration::from_millis(100);
@@ -132,6 +133,7 @@ pub struct Reader {
     slots: Vec<Slot>,
     policy: ReaderPolicy,
     choice: Choice,
+    wish: LayerWish,
 }
 
 impl Reader {
@@ -145,7 +147,18 @@ impl Reader {
             slots,
             policy,
             choice: Choice::default(),
+            wish: LayerWish::default(),
         }
+    }
+
+    /// What the viewer asks for. Who sets targets must heed it; without one the reader does so itself.
+    pub fn set_wish(&mut self, wish: LayerWish) {
+        self.wish = wish;
+    }
+
+    /// What the viewer asks for.
+    pub fn wish(&self) -> &LayerWish {
+        &self.wish
     }
 
     /// Give this layer of the video and these temporal layers, from the layer's next keyframe on;
@@ -192,7 +205,7 @@ impl Reader {
                 Kind::Video => self.choice,
                 Kind::Audio => Choice::default(),
             };
-            slot.deliver(choice, &mut turn);
+            slot.deliver(choice, &self.wish, &mut turn);
         }
         turn.wants
     }
@@ -264,7 +277,12 @@ impl Slot {
         }
     }
 
-    fn deliver<T: EgressTransport>(&mut self, choice: Choice, turn: &mut Turn<'_, T>) {
+    fn deliver<T: EgressTransport>(
+        &mut self,
+        choice: Choice,
+        wish: &LayerWish,
+        turn: &mut Turn<'_, T>,
+    ) {
         let (source, now) = (turn.source, turn.now);
         if self
             .reading
@@ -279,7 +297,7 @@ impl Slot {
         let Some((track_index, track)) = source.first(self.kind) else {
             return;
         };
-        let Some(pick) = self.pick(choice, track, now) else {
+        let Some(pick) = self.pick(choice, wish, track, now) else {
             return;
         };
         self.selection.aim(pick.level);
@@ -303,18 +321,33 @@ impl Slot {
     }
 
     /// What should be read. Where the target has no media, what is read goes on.
-    fn pick(&self, choice: Choice, track: &Track, now: Instant) -> Option<Pick> {
-        let Some(target) = choice.target else {
+    fn pick(&self, choice: Choice, wish: &LayerWish, track: &Track, now: Instant) -> Option<Pick> {
+        if self.kind == Kind::Audio {
             return track.best(now);
+        }
+        let wished = || {
+            let wishes = track.wishes(wish, now);
+            let layer = wishes.only.or(wishes.max)?;
+            let temporal = Level::TOP.temporal;
+            Some(Target { layer, temporal })
         };
-        let present = || {
-            let layer = self.reading.map(|r| r.layer);
-            let layer = layer.filter(|&l| track.is_active(l, now))?;
-            let level = self.selection.level();
-            Some(Pick { layer, level })
-        };
-        let chosen = track.pick(target, now);
-        chosen.or_else(present).or_else(|| track.best(now))
+        let mut pick = match choice.target.or_else(wished) {
+            None => track.best(now),
+            Some(target) => {
+                let present = || {
+                    let layer = self.reading.map(|r| r.layer);
+                    let layer = layer.filter(|&l| track.is_active(l, now))?;
+                    let level = self.selection.level();
+                    Some(Pick { layer, level })
+                };
+                let chosen = track.pick(target, now);
+                chosen.or_else(present).or_else(|| track.best(now))
+            }
+        }?;
+        if let Some(temporal) = wish.temporal() {
+            pick.level.temporal = pick.level.temporal.min(temporal);
+        }
+        Some(pick)
     }
 
     /// Send nothing more of what is read.

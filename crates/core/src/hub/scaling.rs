@@ -8,13 +8,15 @@
 use stagecast_proto::codec::PayloadInfo;
 use stagecast_proto::rtp::dependency::{Descriptor, Indication, Structure};
 
-use crate::packet::{Level, Levels, MAX_LEVELS, Scale};
+use crate::packet::{Level, Levels, MAX_LEVELS, MAX_SPATIAL, Scale};
 
 /// What is in force for one layer.
 #[derive(Debug, Default)]
 pub(super) struct Scaling {
     /// VP9's spatial layers are predicted from each other in keyframes only.
     separate: bool,
+    /// Width and height of each spatial layer.
+    sizes: [Option<(u16, u16)>; MAX_SPATIAL],
     /// Highest spatial layer of VP9 in the last picture that had more than one.
     highest: u8,
     described: Option<Described>,
@@ -42,6 +44,7 @@ impl Scaling {
         };
         if in_keyframe && info.keyframe {
             self.highest = 0;
+            self.sizes = info.layer_sizes;
         }
         self.highest = self.highest.max(level.spatial);
         if place.begins && level.spatial > 0 && !in_keyframe {
@@ -69,6 +72,12 @@ impl Scaling {
         }
     }
 
+    /// Width and height of the spatial layer that a packet belongs to.
+    pub fn size(&self, scale: &Scale) -> Option<(u16, u16)> {
+        let size = self.sizes.get(usize::from(scale.level.spatial))?;
+        size.filter(|_| scale.needed != Levels::ALL || scale.level.spatial > 0)
+    }
+
     /// From a dependency descriptor. One that cannot be read leaves nothing out.
     pub fn of_descriptor(&mut self, value: &[u8]) -> Scale {
         let known = self.described.as_ref().map(|d| &d.structure);
@@ -76,6 +85,9 @@ impl Scaling {
             return Scale::NONE;
         };
         if let Some(structure) = descriptor.structure.take() {
+            for (index, size) in self.sizes.iter_mut().enumerate() {
+                *size = structure.resolutions.get(index).copied();
+            }
             self.described = Some(Described::new(structure));
         }
         let Some(described) = &mut self.described else {

@@ -9,7 +9,7 @@ use super::rates::Rates;
 use super::ring::{Limits, Ring};
 use super::scaling::Scaling;
 use crate::bwe::{Bitrate, LayerOffer, MAX_LAYERS, MAX_TEMPORAL, Target};
-use crate::figures::LayerMeter;
+use crate::figures::{LayerMeter, LevelFigures};
 use crate::packet::{Format, Level, Packet};
 
 /// At most one keyframe is asked of a publisher in this time: more would cost
@@ -138,6 +138,30 @@ impl Track {
             }
         }
         offers
+    }
+
+    /// What of a layer can be read.
+    pub fn levels(&self, layer: usize, now: Instant) -> Vec<LevelFigures> {
+        let Some(layer) = self.layers.get(layer) else {
+            return Vec::new();
+        };
+        let highest = layer.rates.spatial();
+        let mut levels = Vec::new();
+        for spatial in 0..=highest {
+            let size = layer.meter.resolution_of((highest > 0).then_some(spatial));
+            let last = layer.rates.temporal(spatial);
+            for temporal in 0..=last {
+                let level = Level { spatial, temporal };
+                levels.push(LevelFigures {
+                    spatial: (highest > 0).then_some(spatial),
+                    temporal: (last > 0).then_some(temporal),
+                    bitrate_bps: layer.rates.rate(now, level).as_bps(),
+                    width: size.map(|s| s.0),
+                    height: size.map(|s| s.1),
+                });
+            }
+        }
+        levels
     }
 
     /// Whether packets of a layer still come.
@@ -278,6 +302,10 @@ impl Layer {
             Some(value) => self.scaling.of_descriptor(value),
             None => self.scaling.of_payload(&info, in_keyframe),
         };
+        let layer_size = self
+            .scaling
+            .size(&scale)
+            .filter(|_| in_keyframe && scale.frame_begin);
         self.push(Packet {
             seq: inbound.seq,
             timestamp: ts,
@@ -287,7 +315,7 @@ impl Layer {
             format: inbound.format,
             arrival: inbound.arrival,
             capture: inbound.capture,
-            resolution: info.resolution,
+            resolution: layer_size.or(info.resolution),
             scale,
             audio_level: inbound.audio_level,
             payload: inbound.payload,
@@ -300,8 +328,9 @@ impl Layer {
             self.meter.on_keyframe(packet.arrival);
         }
         let bytes = packet.payload.len();
+        let spatial = packet.scale.level.spatial;
         self.meter
-            .on_packet(bytes, packet.frame_start, packet.resolution);
+            .on_packet(bytes, packet.frame_start, packet.resolution, spatial);
         self.rates.on_packet(packet.arrival, bytes, &packet.scale);
         self.ring.push(packet);
         self.ring

@@ -18,7 +18,7 @@ use super::offer::{self, Role};
 use super::peer::Peer;
 use super::publisher::format_of;
 use super::{Counters, Feedback, Refusal, SessionConfig, ViewerSetup};
-use crate::hub::{EgressTransport, Outgoing, Reader, Source, Wants};
+use crate::hub::{EgressTransport, LayerWish, Outgoing, Reader, Source, Wants};
 use crate::packet::Format;
 use crate::viewer::fit;
 
@@ -142,6 +142,11 @@ impl RtcViewer {
             _ => {}
         }
         false
+    }
+
+    /// Ask for a layer of the video, or for none above a limit.
+    pub fn set_wish(&mut self, wish: LayerWish) {
+        self.reader.set_wish(wish);
     }
 
     /// What the viewer needs after losing the picture.

@@ -27,7 +27,7 @@ use self::clock::WallClock;
 use self::connection::{Connection, Identity, Progress};
 use self::egress::{Egress, Stream};
 use self::feedback::FeedbackState;
-use crate::hub::{Reader, Source, Wants};
+use crate::hub::{LayerWish, Reader, Source, Wants};
 use crate::outbox::{Outbox, Path};
 use crate::session::offer;
 use crate::session::{
@@ -260,6 +260,11 @@ impl Viewer {
         for (ssrc, seq) in self.feedback.lost.drain(..) {
             egress.resend(ssrc, seq, rtt, source, now);
         }
+    }
+
+    /// Ask for a layer of the video, or for none above a limit.
+    pub fn set_wish(&mut self, wish: LayerWish) {
+        self.reader.set_wish(wish);
     }
 
     /// What the viewer needs after losing the picture.

@@ -11,6 +11,7 @@ use std::sync::{Arc, mpsc};
 use mio::net::TcpStream;
 use mio::{Poll, Token, Waker};
 use stagecast_core::Kind;
+use stagecast_core::hub::LayerWish;
 use stagecast_core::id::{SessionId, SourceKey};
 use stagecast_core::packet::Packet;
 use stagecast_core::session::{Credentials, Ended, Refusal};
@@ -70,6 +71,13 @@ pub enum Command {
         fresh: Credentials,
         /// Where to reply.
         reply: mpsc::SyncSender<PatchReply>,
+    },
+    /// A viewer asks for a layer.
+    Layer {
+        /// Which session.
+        session: SessionId,
+        /// What it asks for.
+        wish: LayerWish,
     },
     /// A datagram that came in on another thread's socket.
     Datagram {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use stagecast_core::figures::SessionFigures;
-use stagecast_core::hub::{Source, Wants};
+use stagecast_core::hub::{LayerWish, Source, Wants};
 use stagecast_core::id::{SessionId, SourceKey};
 use stagecast_core::outbox::{Outbox, Path};
 use stagecast_core::session::peer::Peer;
@@ -131,6 +131,15 @@ impl Session {
             Self::Viewer(viewer) => viewer.patch(now, fragment, if_match, fresh),
             Self::Publisher(publisher) => publisher.peer.patch(now, fragment, if_match, fresh),
             Self::RtcViewer(viewer) => viewer.peer.patch(now, fragment, if_match, fresh),
+        }
+    }
+
+    /// A viewer asks for a layer.
+    pub fn set_wish(&mut self, wish: LayerWish) {
+        match self {
+            Self::Viewer(viewer) => viewer.set_wish(wish),
+            Self::RtcViewer(viewer) => viewer.set_wish(wish),
+            _ => {}
         }
     }
 

@@ -271,7 +271,7 @@ mod tests {
                 keyframe: true,
                 resolution: Some((1280, 720)),
                 parameter_sets: true,
-                scalability: None,
+                ..PayloadInfo::default()
             }
         );
         // W=1: the sequence header is alone.

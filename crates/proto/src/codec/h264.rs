@@ -232,7 +232,7 @@ mod tests {
                 keyframe: true,
                 resolution: Some((1280, 720)),
                 parameter_sets: true,
-                scalability: None,
+                ..PayloadInfo::default()
             }
         );
     }

@@ -108,6 +108,9 @@ impl Codec {
     }
 }
 
+/// Most spatial layers whose sizes are kept; the formats allow eight, nobody sends more than three.
+pub const MAX_SIZES: usize = 4;
+
 /// What one RTP payload says about its frame.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub struct PayloadInfo {
@@ -121,6 +124,8 @@ pub struct PayloadInfo {
     /// The payload carries parameter sets (H.264, H.265), a sequence header (AV1) or a
     /// scalability structure (VP9).
     pub parameter_sets: bool,
+    /// Width and height of each spatial layer from the base up, when this payload tells (VP9).
+    pub layer_sizes: [Option<(u16, u16)>; MAX_SIZES],
     /// Where the frame stands in a scalable stream, when the payload itself tells (VP8, VP9).
     pub scalability: Option<Scalability>,
 }

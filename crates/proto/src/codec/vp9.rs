@@ -5,7 +5,7 @@
 //! encrypted end to end is still recognised. The size is that of the largest spatial layer in the
 //! scalability structure, or else what the uncompressed header of the frame says.
 
-use super::{PayloadInfo, Scalability, bits::Bits};
+use super::{MAX_SIZES, PayloadInfo, Scalability, bits::Bits};
 
 const HAS_PICTURE_ID: u8 = 0x80;
 const INTER_PICTURE: u8 = 0x40;
@@ -27,24 +27,26 @@ pub(super) fn inspect(payload: &[u8]) -> PayloadInfo {
         return info;
     };
     info.parameter_sets = descriptor.structure;
-    info.keyframe = descriptor.begins && !descriptor.inter_picture && descriptor.layer.spatial == 0;
-    info.scalability = descriptor.layered.then_some(descriptor.layer);
-    info.resolution = descriptor.resolution;
+    let layer = descriptor.layer;
+    info.keyframe = layer.begins && !layer.inter_picture && layer.spatial == 0;
+    info.scalability = descriptor.layered.then_some(layer);
+    info.layer_sizes = descriptor.sizes;
+    info.resolution = descriptor.sizes.into_iter().max().flatten();
     if info.keyframe && info.resolution.is_none() {
         info.resolution = frame_size(&payload[descriptor.header_len..]);
     }
     info
 }
 
+type Sizes = [Option<(u16, u16)>; MAX_SIZES];
+
 struct Descriptor {
-    begins: bool,
-    inter_picture: bool,
     /// Layer indices are present.
     layered: bool,
     layer: Scalability,
     structure: bool,
-    /// Of the largest layer in the scalability structure.
-    resolution: Option<(u16, u16)>,
+    /// Of each layer in the scalability structure.
+    sizes: Sizes,
     header_len: usize,
 }
 
@@ -53,8 +55,6 @@ impl Descriptor {
         let first = *payload.first()?;
         let has = |flag| first & flag != 0;
         let mut descriptor = Self {
-            begins: has(BEGINS_FRAME),
-            inter_picture: has(INTER_PICTURE),
             layered: has(HAS_LAYERS),
             layer: Scalability {
                 inter_picture: has(INTER_PICTURE),
@@ -63,7 +63,7 @@ impl Descriptor {
                 ..Scalability::default()
             },
             structure: has(HAS_STRUCTURE),
-            resolution: None,
+            sizes: Sizes::default(),
             header_len: 1,
         };
         let at = &mut descriptor.header_len;
@@ -94,25 +94,27 @@ impl Descriptor {
             }
         }
         if has(HAS_STRUCTURE) {
-            let (largest, after) = parse_structure(payload, *at)?;
-            descriptor.resolution = largest;
+            let (sizes, after) = parse_structure(payload, *at)?;
+            descriptor.sizes = sizes;
             *at = after;
         }
         (descriptor.header_len <= payload.len()).then_some(descriptor)
     }
 }
 
-/// Reads the scalability structure at `at`; gives the largest layer's size and where it ends.
-fn parse_structure(payload: &[u8], mut at: usize) -> Option<(Option<(u16, u16)>, usize)> {
+/// Reads the scalability structure at `at`; gives the layers' sizes and where it ends.
+fn parse_structure(payload: &[u8], mut at: usize) -> Option<(Sizes, usize)> {
     let first = *payload.get(at)?;
     at += 1;
-    let mut largest = None;
+    let mut sizes = Sizes::default();
     if first & 0x10 != 0 {
-        for _ in 0..=first >> 5 {
+        for layer in 0..=usize::from(first >> 5) {
             let sides = payload.get(at..)?.first_chunk::<4>()?;
             let width = u16::from_be_bytes([sides[0], sides[1]]);
             let height = u16::from_be_bytes([sides[2], sides[3]]);
-            largest = largest.max(super::size(width.into(), height.into()));
+            if let Some(size) = sizes.get_mut(layer) {
+                *size = super::size(width.into(), height.into());
+            }
             at += 4;
         }
     }
@@ -124,7 +126,7 @@ fn parse_structure(payload: &[u8], mut at: usize) -> Option<(Option<(u16, u16)>,
             at += 1 + usize::from(references);
         }
     }
-    Some((largest, at))
+    Some((sizes, at))
 }
 
 fn frame_size(frame: &[u8]) -> Option<(u16, u16)> {
@@ -230,6 +232,7 @@ mod tests {
                 keyframe: true,
                 resolution: Some((640, 360)),
                 parameter_sets: true,
+                layer_sizes: [Some((320, 180)), Some((640, 360)), None, None],
                 scalability: Some(Scalability {
                     begins: true,
                     ends: true,

@@ -112,7 +112,7 @@ fn template_ids_wrap() {
 fn what_says_nothing_is_refused() {
     let structure = structure(L1T2);
     let parse = |value: &[u8]| Descriptor::parse(value, Some(&structure)).err();
-    assert_eq!(parse(&[0x85, 0]), Some(DependencyError::Truncated));
+    assert_eq!(parse(&[0x85, 0]), Some(Truncated));
     assert_eq!(
         parse(&[0x88, 0, 1]),
         Some(DependencyError::UnknownTemplate { id: 8 })

@@ -214,6 +214,11 @@ impl Shard {
                         self.close(slot, ended, now);
                     }
                 }
+                Command::Layer { session, wish } => {
+                    if let Some(&slot) = self.by_id.get(&session) {
+                        self.sessions[slot].session.set_wish(wish);
+                    }
+                }
                 Command::Patch {
                     session,
                     fragment,

@@ -48,10 +48,14 @@ impl Shard {
                     continue;
                 };
                 let mut layers = Vec::new();
-                for layer in &mut track.layers {
+                for number in 0..track.layers.len() {
+                    let (active, levels) =
+                        (track.is_active(number, now), track.levels(number, now));
+                    let layer = &mut track.layers[number];
                     layer.meter.roll(now);
                     let mut figures =
                         publisher.layer_figures(index.unwrap_or_default(), &layer.rid);
+                    (figures.active, figures.levels) = (active, levels);
                     figures.bitrate_bps = layer.meter.bitrate_bps();
                     figures.fps = layer.meter.fps();
                     let size = layer.meter.resolution();
