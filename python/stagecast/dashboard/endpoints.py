@@ -5,8 +5,10 @@ from starlette.responses import Response, StreamingResponse
 
 from stagecast import __version__
 from stagecast.accounts.access import COOKIE, DashboardCaller
+from stagecast.apps.service import AppService
 from stagecast.dashboard.events import DashboardEvents
 from stagecast.dashboard.schemas import IceServerInfo, ServerInfo
+from stagecast.db.request import Work
 from stagecast.kit.responses import FAILS
 from stagecast.kit.schema import Success
 from stagecast.kit.sse import event_stream
@@ -16,7 +18,7 @@ router = APIRouter(prefix="/api", tags=["Dashboard"], responses=FAILS)
 
 
 @router.get("/server", operation_id="getServer")
-async def get_server(request: Request, caller: DashboardCaller) -> Success[ServerInfo]:
+async def get_server(request: Request, caller: DashboardCaller, work: Work) -> Success[ServerInfo]:
     """Addresses and version of this server. Needs the dashboard's cookie."""
     settings: Settings = request.app.state.settings
     base = settings.public_url or f"{request.url.scheme}://{request.url.netloc}"
@@ -24,6 +26,7 @@ async def get_server(request: Request, caller: DashboardCaller) -> Success[Serve
         data=ServerInfo(
             version=__version__,
             account_id=caller.account_id,
+            app_id=(await AppService(work).ensure_app(caller.account_id)).id,
             public_url=base,
             whip_url=f"{base}/api/whip",
             whep_url=f"{base}/api/whep/{caller.account_id}",

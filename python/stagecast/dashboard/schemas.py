@@ -18,6 +18,9 @@ class ServerInfo(Schema):
 
     version: str
     account_id: str
+    app_id: str = Field(
+        description="The account's oldest app, whose livestreams the dashboard shows."
+    )
     public_url: str = Field(description="Base address, without a slash at the end.")
     whip_url: str = Field(description="Publish here: `{whipUrl}/{streamName}`.")
     whep_url: str = Field(description="Watch here: `{whepUrl}/{streamName}`.")

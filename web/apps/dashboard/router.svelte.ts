@@ -4,7 +4,7 @@
  */
 
 /** Path prefixes that are not pages of the dashboard. */
-const FOREIGN = ['/api/', '/broadcaster', '/viewer', '/assets/', '/openapi.json'];
+const FOREIGN = ['/api/', '/client/', '/v2/', '/broadcaster', '/viewer', '/assets/', '/openapi.json'];
 
 export type Query = Record<string, string | number | null | undefined>;
 

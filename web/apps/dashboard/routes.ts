@@ -1,7 +1,10 @@
 /** Which page an address shows. A new page is one line here and, if it is a main one, one in shell/nav.ts. */
 import type { Component } from 'svelte';
 import Account from './pages/Account.svelte';
+import ApiTokens from './pages/ApiTokens.svelte';
 import LiveBroadcast from './pages/LiveBroadcast.svelte';
+import LivestreamPage from './pages/LivestreamPage.svelte';
+import Livestreams from './pages/Livestreams.svelte';
 import Monitoring from './pages/Monitoring.svelte';
 import MonitoringStream from './pages/MonitoringStream.svelte';
 import NotFound from './pages/NotFound.svelte';
@@ -22,12 +25,15 @@ interface Route {
 export const paths = {
   tokens: '/live-broadcast',
   token: (id: number, tab = 'details') => `/live-broadcast/${id}/${tab}`,
+  livestreams: '/livestreams',
+  livestream: (id: string, tab = 'overview') => `/livestreams/${id}/${tab}`,
   subscribeTokens: '/subscribe-tokens',
   subscribeToken: (id: number, tab = 'details') => `/subscribe-tokens/${id}/${tab}`,
   monitoring: '/monitoring',
   // A stream name may hold dots and slashes, which a path would not survive.
   stream: (name: string) => `/monitoring/stream?name=${encodeURIComponent(name)}`,
   secrets: '/settings/secrets',
+  apiTokens: '/settings/api-tokens',
   account: '/settings/account',
 };
 
@@ -37,6 +43,9 @@ const routes: Route[] = [
   { pattern: '/live-broadcast', component: LiveBroadcast },
   { pattern: '/live-broadcast/:id', redirect: ({ id = '' }) => `/live-broadcast/${id}/details` },
   { pattern: '/live-broadcast/:id/:tab', component: TokenSettings },
+  { pattern: '/livestreams', component: Livestreams },
+  { pattern: '/livestreams/:id', redirect: ({ id = '' }) => `/livestreams/${id}/overview` },
+  { pattern: '/livestreams/:id/:tab', component: LivestreamPage },
   { pattern: '/subscribe-tokens', component: SubscribeTokens },
   { pattern: '/subscribe-tokens/:id', redirect: ({ id = '' }) => `/subscribe-tokens/${id}/details` },
   { pattern: '/subscribe-tokens/:id/:tab', component: SubscribeTokenSettings },
@@ -44,6 +53,7 @@ const routes: Route[] = [
   { pattern: '/monitoring/stream', component: MonitoringStream },
   { pattern: '/settings', redirect: () => paths.secrets },
   { pattern: '/settings/secrets', component: Secrets },
+  { pattern: '/settings/api-tokens', component: ApiTokens },
   { pattern: '/settings/account', component: Account },
 ];
 

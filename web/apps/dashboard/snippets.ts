@@ -106,6 +106,59 @@ export function publishSnippets(url: string, token: string): Snippet[] {
   ];
 }
 
+/** Where a livestream is sent to. */
+export interface Ingest {
+  ingest_server: string;
+  stream_key: string;
+  srt_url: string | null;
+  whip_url: string;
+}
+
+const TEST_PICTURE = `ffmpeg -re -f lavfi -i "testsrc=size=1280x720:rate=30 [out0]; sine=frequency=500 [out1]" \\
+  -c:v libx264 -preset veryfast -tune zerolatency -pix_fmt yuv420p -g 60 -b:v 2500k \\`;
+
+export function livestreamSnippets(to: Ingest, notes: Record<'rtmp' | 'srt' | 'whip', string>): Snippet[] {
+  const snippets: Snippet[] = [
+    {
+      id: 'rtmp',
+      label: 'ffmpeg RTMP',
+      note: notes.rtmp,
+      code: `${TEST_PICTURE}
+  -c:a aac -ar 48000 -b:a 128k \\
+  -f flv ${shellQuote(to.ingest_server + to.stream_key)}`,
+    },
+  ];
+  if (to.srt_url) {
+    snippets.push({
+      id: 'srt',
+      label: 'ffmpeg SRT',
+      note: notes.srt,
+      code: `${TEST_PICTURE}
+  -c:a aac -ar 48000 -b:a 128k \\
+  -f mpegts ${shellQuote(`${to.srt_url}&latency=200000`)}`,
+    });
+  }
+  snippets.push({
+    id: 'whip',
+    label: 'ffmpeg WHIP',
+    note: notes.whip,
+    code: `${TEST_PICTURE}
+  -profile:v baseline -c:a libopus -ar 48000 -ac 2 -b:a 128k \\
+  -f whip -authorization ${shellQuote(to.stream_key)} \\
+  ${shellQuote(to.whip_url)}`,
+  });
+  return snippets;
+}
+
+/** A first call with an API token: the livestreams of an app. */
+export function livestreamsCall(publicUrl: string, accountId: string, appId: string, token: string): string {
+  const url = `${publicUrl}/client/v4/accounts/${accountId}/realtime/kit/${appId}/livestreams`;
+  return `curl ${shellQuote(url)} \\
+  -H 'Content-Type: application/json' \\
+  -H 'Authorization: Bearer ${token}' \\
+  -d '{"name": "test_livestream"}'`;
+}
+
 export function playSnippets(url: string, playerUrl: string, token?: string): Snippet[] {
   const to = shellQuote(url);
   return [

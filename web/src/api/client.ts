@@ -30,8 +30,11 @@ const csrf: Middleware = {
 export const client = createClient<paths>({ baseUrl: location.origin, credentials: 'same-origin' });
 client.use(csrf);
 
+/** Inside the envelope of /api, or of /client/v4. */
+type Envelope<T> = { status: 'success'; data: T } | { success: true; data: T };
+
 interface Reply<T> {
-  data?: { status: 'success'; data: T };
+  data?: Envelope<T>;
   error?: unknown;
   response: Response;
 }
@@ -71,4 +74,22 @@ export async function unwrapPage<T>(call: Promise<Reply<T[]>>): Promise<Page<T>>
   const { data, response } = await answered(call, false);
   const total = Number(response.headers.get('X-Total-Count') ?? Number.NaN);
   return { items: data.data, total: Number.isInteger(total) ? total : data.data.length };
+}
+
+interface PagedReply<T> {
+  data?: { success: true; data: T[]; paging: { total_count: number } };
+  error?: unknown;
+  response: Response;
+}
+
+/** As `unwrapPage`, for lists of /client/v4, which have their length beside them. */
+export async function unwrapPaged<T>(call: Promise<PagedReply<T>>): Promise<Page<T>> {
+  let total = 0;
+  const items = await unwrap(
+    call.then((reply) => {
+      total = reply.data?.paging.total_count ?? 0;
+      return reply;
+    }),
+  );
+  return { items, total };
 }

@@ -40,4 +40,9 @@ describe('errorFrom', () => {
       expect(error.transient).toBe(true);
     },
   );
+
+  test('reads the message of the livestream API', () => {
+    const error = { code: 400, message: 'BAD_REQUEST: "name" is required' };
+    expect(errorFrom(400, { success: false, error, errors: [error] }).message).toBe('"name" is required');
+  });
 });

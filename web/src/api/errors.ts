@@ -1,7 +1,7 @@
 /**
  * What a failed call tells: one message for people, and per-field messages for forms.
  * The API answers {status:"fail", data:{message?, errors?: {field: [text]}, ...}} when the caller is at
- * fault and {status:"error", message} when the server is.
+ * fault and {status:"error", message} when the server is; calls under /client/v4 answer {error: {message}}.
  */
 export class ApiError extends Error {
   override name = 'ApiError';
@@ -59,6 +59,9 @@ export function errorFrom(status: number, body: unknown): ApiError {
     fallback[status] ?? (status >= 500 ? 'The server had a problem.' : 'The request was refused.');
   if (!isRecord(body)) return new ApiError(status, plain);
   if (typeof body.message === 'string' && body.message) return new ApiError(status, body.message);
+  if (isRecord(body.error) && typeof body.error.message === 'string' && body.error.message) {
+    return new ApiError(status, body.error.message.replace(/^BAD_REQUEST: /, ''));
+  }
   const data = body.data;
   if (typeof data === 'string' && data) return new ApiError(status, data);
   if (!isRecord(data)) return new ApiError(status, plain);

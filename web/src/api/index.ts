@@ -1,7 +1,8 @@
 /** The calls of the control plane that the apps make. Each answers its data or throws an ApiError. */
-import { client, type Page, unwrap, unwrapPage } from './client';
+import { client, type Page, unwrap, unwrapPage, unwrapPaged } from './client';
 import type { components } from './schema';
 import type {
+  ApiTokenScope,
   PublishToken,
   PublishTokenDraft,
   PublishTokenUpdate,
@@ -40,6 +41,16 @@ export const createSecret = (label: string) => unwrap(client.POST('/api/secret',
 
 export const deleteSecret = (secretId: number) =>
   unwrap(client.DELETE('/api/secret/{secretId}', { params: { path: { secretId } } }));
+
+/* API tokens */
+
+export const listApiTokens = () => unwrap(client.GET('/api/api_token'));
+
+export const createApiToken = (label: string, scopes: ApiTokenScope[]) =>
+  unwrap(client.POST('/api/api_token', { body: { label, scopes } }));
+
+export const deleteApiToken = (tokenId: number) =>
+  unwrap(client.DELETE('/api/api_token/{tokenId}', { params: { path: { tokenId } } }));
 
 /* Tokens */
 
@@ -116,3 +127,56 @@ export const getStream = (streamName: string) =>
 
 export const stopStream = (streamId: string) =>
   unwrap(client.POST('/api/stream/stop', { body: { streamId } }));
+
+/* Livestreams. `of` is the account and the app. */
+
+export interface AppOf {
+  account_id: string;
+  app_id: string;
+}
+
+export interface LivestreamQuery {
+  page_no: number;
+  per_page: number;
+  search?: string;
+  status?: Schemas['Status'];
+}
+
+const LIVESTREAMS = '/client/v4/accounts/{account_id}/realtime/kit/{app_id}/livestreams';
+const ANALYTICS = '/client/v4/accounts/{account_id}/realtime/kit/{app_id}/analytics/livestreams';
+
+export const listLivestreams = (of: AppOf, query: LivestreamQuery) =>
+  unwrapPaged(client.GET(LIVESTREAMS, { params: { path: of, query } }));
+
+export const createLivestream = (of: AppOf, name: string | null) =>
+  unwrap(client.POST(LIVESTREAMS, { params: { path: of }, body: { name } }));
+
+export const getLivestream = (of: AppOf, id: string, page: number, perPage: number) =>
+  unwrap(
+    client.GET(`${LIVESTREAMS}/{livestream_id}`, {
+      params: { path: { ...of, livestream_id: id }, query: { page_no: page, per_page: perPage } },
+    }),
+  );
+
+export const setLivestreamEnabled = (of: AppOf, id: string, enabled: boolean) => {
+  const params = { path: { ...of, livestream_id: id } };
+  return unwrap(
+    enabled
+      ? client.PUT(`${LIVESTREAMS}/{livestream_id}/enable`, { params })
+      : client.PUT(`${LIVESTREAMS}/{livestream_id}/disable`, { params }),
+  );
+};
+
+export const resetLivestreamKey = (of: AppOf, id: string) =>
+  unwrap(
+    client.POST(`${LIVESTREAMS}/{livestream_id}/reset-stream-key`, {
+      params: { path: { ...of, livestream_id: id } },
+    }),
+  );
+
+export const deleteLivestream = (of: AppOf, id: string) =>
+  unwrap(client.DELETE(`${LIVESTREAMS}/{livestream_id}`, { params: { path: { ...of, livestream_id: id } } }));
+
+/** The last 30 days of a livestream; only days with something on them. */
+export const livestreamDays = (of: AppOf, id: string) =>
+  unwrap(client.GET(`${ANALYTICS}/daywise`, { params: { path: of, query: { livestream_id: id } } }));

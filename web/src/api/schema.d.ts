@@ -2987,6 +2987,11 @@ export interface components {
             /** Accountid */
             accountId: string;
             /**
+             * Appid
+             * @description The account's oldest app, whose livestreams the dashboard shows.
+             */
+            appId: string;
+            /**
              * Publicurl
              * @description Base address, without a slash at the end.
              */

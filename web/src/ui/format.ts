@@ -97,6 +97,12 @@ export function formatDateTime(when: When): string {
   });
 }
 
+/** "21 Nov" of a day that begins at midnight UTC. */
+export function formatDay(when: When): string {
+  const date = toDate(when);
+  return date?.toLocaleDateString('en-GB', { day: 'numeric', month: 'short', timeZone: 'UTC' }) ?? NONE;
+}
+
 /** "07:26:41" in the reader's zone. */
 export function formatClock(when: When): string {
   const date = toDate(when);

@@ -1,5 +1,6 @@
 /** The main menu: on the left, and at the bottom on phones. */
 import Activity from '@lucide/svelte/icons/activity';
+import MonitorPlay from '@lucide/svelte/icons/monitor-play';
 import Radio from '@lucide/svelte/icons/radio';
 import Settings from '@lucide/svelte/icons/settings';
 import Ticket from '@lucide/svelte/icons/ticket';
@@ -13,6 +14,13 @@ export const nav = [
     short: strings.nav.liveBroadcastShort,
     icon: Radio,
     testid: 'nav-live-broadcast',
+  },
+  {
+    href: paths.livestreams,
+    label: strings.nav.livestreams,
+    short: strings.nav.livestreams,
+    icon: MonitorPlay,
+    testid: 'nav-livestreams',
   },
   {
     href: paths.subscribeTokens,
