@@ -43,6 +43,8 @@ class Session:
 
 class CoreDouble:
     port = 8189
+    rtmp_port = 1935
+    rtmps_port = 1936
 
     def __init__(self) -> None:
         self.sessions: dict[str, Session] = {}

@@ -151,6 +151,11 @@ class Server:
         made = await self.cli("token", "create", "--label", f"e2e {stream}", *names)
         return Token(self, stream, str(made["id"]), made["accountId"], made["token"])
 
+    async def api(self) -> Api:
+        """Make an API token."""
+        made = await self.cli("apitoken", "create", "--label", "e2e")
+        return Api(self, made["accountId"], made["appId"], made["token"])
+
     def first_password(self) -> tuple[str, str]:
         """Read the administrator's e-mail and one-time password from what the server printed."""
         text = self.log.read_text()
@@ -190,6 +195,20 @@ class Token:
                 self.whep, content=EMPTY_OFFER, headers={"Content-Type": "application/sdp"}
             )
         return answer.status_code != 409
+
+
+@dataclass(frozen=True)
+class Api:
+    """An API token and the app it is used for."""
+
+    server: Server
+    account: str
+    app: str
+    token: str
+
+    @property
+    def url(self) -> str:
+        return f"{self.server.url}/client/v4/accounts/{self.account}/realtime/kit/{self.app}"
 
 
 EMPTY_OFFER = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"

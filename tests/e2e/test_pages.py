@@ -15,6 +15,7 @@ from tests.e2e import ffmpeg
 from tests.e2e.browser import Driver, Page
 from tests.e2e.dashboard import by, choose_password, log_in
 from tests.e2e.deadline import until
+from tests.e2e.livestreams import Livestream, Livestreams
 from tests.e2e.player import plays
 from tests.e2e.server import ARTIFACTS, Server, Token
 
@@ -30,10 +31,16 @@ PAGES = {
     "token-streams": ("/live-broadcast/{token}/streams", by("stream-add")),
     "token-security": ("/live-broadcast/{token}/security", by("security-secure")),
     "token-api": ("/live-broadcast/{token}/api", by("stream-id")),
+    "livestreams": ("/livestreams", by("livestream-show")),
+    "livestream-overview": ("/livestreams/{livestream}/overview", by("playback-url")),
+    "livestream-ingest": ("/livestreams/{livestream}/ingest", by("ingest-server")),
+    "livestream-sessions": ("/livestreams/{livestream}/sessions", by("session-row")),
+    "livestream-settings": ("/livestreams/{livestream}/settings", by("reset-key")),
     "subscribe-tokens": ("/subscribe-tokens", "main h1"),
     "monitoring": ("/monitoring", by("stream-stage")),
     "monitoring-stream": ("/monitoring/stream?name=stage", "main h1"),
     "secrets": ("/settings/secrets", by("add-secret")),
+    "api-tokens": ("/settings/api-tokens", by("api-token-row")),
     "account": ("/settings/account", by("password-submit")),
     "not-found": ("/no-such-page", "main h1"),
     "broadcaster": ("/broadcaster?tokenId={token}&stream=stage", f"{by('start-button')}:enabled"),
@@ -44,12 +51,15 @@ PAGES = {
 class Tour:
     """A logged-in page on a server with one live stream."""
 
-    def __init__(self, page: Page, token: Token) -> None:
+    def __init__(self, page: Page, token: Token, livestream: Livestream) -> None:
         self.page = page
         self.token = token
+        self.livestream = livestream
 
     def url(self, path: str) -> str:
-        return self.token.server.url + path.format(token=self.token.id, account=self.token.account)
+        return self.token.server.url + path.format(
+            token=self.token.id, account=self.token.account, livestream=self.livestream.id
+        )
 
     async def look(self, name: str, *, over: str | None = None) -> None:
         """Take the four pictures, with the pointer over an element, and ask axe about each."""
@@ -77,12 +87,14 @@ class Tour:
 async def tour(tmp_path_factory: pytest.TempPathFactory, driver: Driver) -> AsyncIterator[Tour]:
     server = await Server.start("pages", tmp_path_factory.mktemp("pages") / "data")
     token = await server.own_token("stage")
+    livestream = await Livestreams(await server.api()).create("show")
     async with (
         await ffmpeg.Publisher.start(token, size="640x360"),
+        await ffmpeg.Publisher.start(livestream.whip_token(server), size="640x360"),
         await driver.open("chromium") as page,
     ):
         await until(token.live, what="ffmpeg is live")
-        yield Tour(page, token)
+        yield Tour(page, token, livestream)
     await server.stop()
 
 
@@ -111,6 +123,17 @@ async def test_viewer_with_picture(tour: Tour) -> None:
     await plays(tour.page)
     # The controls show while the pointer moves.
     await tour.look("viewer", over="stagecast-player")
+
+
+async def test_add_livestream_and_api_token_dialogs(tour: Tour) -> None:
+    for path, button, field in (
+        ("/livestreams", "add-livestream", "livestream-name"),
+        ("/settings/api-tokens", "add-api-token", "api-token-label"),
+    ):
+        await tour.page.goto(tour.url(path))
+        await tour.page.click(by(button))
+        await tour.page.wait(by(field))
+        await tour.look(button)
 
 
 async def test_add_token_dialog(tour: Tour) -> None:

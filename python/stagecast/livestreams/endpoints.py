@@ -41,7 +41,8 @@ def livestream_service(request: Request, work: Work) -> LivestreamService:
 
 
 def request_links(request: Request) -> Links:
-    return links(request.app.state.settings, request.url.scheme, request.url.netloc)
+    state = request.app.state
+    return links(state.settings, state.engine, request.url.scheme, request.url.netloc)
 
 
 Livestreams = Annotated[LivestreamService, Depends(livestream_service)]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
+from stagecast.media.engine import Engine
 from stagecast.settings import Settings
 
 
@@ -45,9 +46,15 @@ class Links:
         return f"{self.base}/viewer?streamId={account_id}/{quote(stream_name, safe='')}"
 
 
-def links(settings: Settings, scheme: str, netloc: str) -> Links:
+def links(settings: Settings, engine: Engine, scheme: str, netloc: str) -> Links:
     """``scheme`` and ``netloc`` are those of the request; the settings' public address comes first."""
     base = settings.public_url or f"{scheme}://{netloc}"
     host = urlsplit(base).hostname or "localhost"
     host = f"[{host}]" if ":" in host else host
-    return Links(base=base, rtmp=1935, rtmps=1936, srt=8890, hls=f"http://{host}:8081")
+    return Links(
+        base=base,
+        rtmp=engine.rtmp_port,
+        rtmps=engine.rtmps_port,
+        srt=8890,
+        hls=f"http://{host}:8081",
+    )

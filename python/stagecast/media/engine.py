@@ -9,7 +9,7 @@ does not hold up the loop.
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
@@ -49,17 +49,15 @@ Verdict = dict[str, str | None]
 """``{"verdict": "admit", "stream", "source"}`` or ``{"verdict": "refuse", "code", "message"}``."""
 
 
-class Decider(Protocol):
-    """The core's part in admissions; one that asks nothing needs none."""
-
-    def decide(self, question: int, verdict_json: str) -> None: ...
-
-
 class Core(Protocol):
     """The part of `stagecast._core.Engine` that is used here; its stub has the contract."""
 
     @property
     def port(self) -> int: ...
+    @property
+    def rtmp_port(self) -> int | None: ...
+    @property
+    def rtmps_port(self) -> int | None: ...
     def event_fd(self) -> int: ...
     def drain_events(self) -> bytes: ...
     def figures(self) -> bytes: ...
@@ -80,6 +78,7 @@ class Core(Protocol):
     def patch(self, session: str, fragment: str, if_match: str | None) -> Patched: ...
     def select_layer(self, session: str, layer: str) -> None: ...
     def end_session(self, session: str, reason: str) -> bool: ...
+    def decide(self, question: int, verdict_json: str) -> None: ...
     def is_live(self, stream: str, source: str | None) -> bool: ...
     def close(self) -> None: ...
 
@@ -164,6 +163,16 @@ class Engine:
         """The bound media port, UDP and TCP."""
         return self._core.port
 
+    @property
+    def rtmp_port(self) -> int | None:
+        """The bound port of RTMP; None where it is off."""
+        return self._core.rtmp_port
+
+    @property
+    def rtmps_port(self) -> int | None:
+        """The bound port of RTMP over TLS; None where it is off."""
+        return self._core.rtmps_port
+
     def on_event(self, listener: Callable[[MediaEvent], None]) -> None:
         self._listeners.append(listener)
 
@@ -228,7 +237,7 @@ class Engine:
 
     def decide(self, question: int, verdict: Verdict) -> None:
         """Answer an `AdmissionAsked`; without effect when its peer has given up."""
-        cast("Decider", self._core).decide(question, json.dumps(verdict))
+        self._core.decide(question, json.dumps(verdict))
 
     def is_live(self, stream: str, source: str | None) -> bool:
         return self._core.is_live(stream, source)
