@@ -14,8 +14,9 @@ use stagecast_proto::codec::{Codec, Kind};
 pub struct Config {
     /// The codec.
     pub codec: Codec,
-    /// The decoder configuration record as MP4 carries it: `avcC`, `hvcC`, `av1C` or `vpcC` body,
-    /// `AudioSpecificConfig` for AAC, `dOps` body for Opus.
+    /// The decoder configuration record as MP4 carries it: body of `avcC`, `hvcC` or `av1C`, of
+    /// `vpcC` without version and flags (VP8, VP9), of `dOps` (Opus); `AudioSpecificConfig` for AAC.
+    /// `stagecast_proto::codec::config` makes and reads them.
     pub record: Arc<[u8]>,
     /// Width and height in pixels; zero for audio, or when it is not known.
     pub resolution: (u16, u16),

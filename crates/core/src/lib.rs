@@ -10,6 +10,7 @@ pub mod bwe;
 pub mod capture;
 pub mod figures;
 pub mod frame;
+pub mod frames;
 pub mod hub;
 pub mod id;
 pub mod ingest;

@@ -7,6 +7,7 @@
 use super::{PayloadInfo, bits::Bits};
 
 const CONTINUES_OBU: u8 = 0x80;
+const CONTINUED_OBU: u8 = 0x40;
 const NEW_SEQUENCE: u8 = 0x08;
 
 pub(super) const OBU_SEQUENCE_HEADER: u8 = 1;
@@ -24,11 +25,7 @@ pub(super) fn inspect(payload: &[u8]) -> PayloadInfo {
     let continues = aggregation & CONTINUES_OBU != 0;
     // §4.4: a packet that begins a sequence cannot continue an OBU.
     info.keyframe = aggregation & NEW_SEQUENCE != 0 && !continues;
-    let elements = Elements {
-        rest: elements,
-        counted: aggregation >> 4 & 0x03,
-        index: 0,
-    };
+    let elements = Elements::new(aggregation, elements);
     for obu in elements.skip(usize::from(continues)) {
         if let Some(sequence_header) = body(obu, OBU_SEQUENCE_HEADER) {
             info.parameter_sets = true;
@@ -38,12 +35,54 @@ pub(super) fn inspect(payload: &[u8]) -> PayloadInfo {
     info
 }
 
+/// One RTP payload, taken apart.
+#[derive(Debug)]
+pub struct Payload<'a> {
+    /// `Z`: the first element goes on with an OBU of the packet before.
+    pub continues: bool,
+    /// `Y`: the last element goes on in the packet after.
+    pub continued: bool,
+    /// `N`: the first packet of a coded video sequence.
+    pub new_sequence: bool,
+    /// The OBU elements, in order.
+    pub elements: Elements<'a>,
+}
+
+impl<'a> Payload<'a> {
+    /// `None` for an empty payload.
+    pub fn parse(payload: &'a [u8]) -> Option<Self> {
+        let (&aggregation, rest) = payload.split_first()?;
+        Some(Self {
+            continues: aggregation & CONTINUES_OBU != 0,
+            continued: aggregation & CONTINUED_OBU != 0,
+            new_sequence: aggregation & NEW_SEQUENCE != 0,
+            elements: Elements::new(aggregation, rest),
+        })
+    }
+}
+
 /// The OBU elements of a packet: each with its length before it, except the last of a count `W`.
-struct Elements<'a> {
+#[derive(Debug)]
+pub struct Elements<'a> {
     rest: &'a [u8],
     /// `W`; zero when every element has a length.
     counted: u8,
     index: u8,
+}
+
+impl<'a> Elements<'a> {
+    fn new(aggregation: u8, rest: &'a [u8]) -> Self {
+        Self {
+            rest,
+            counted: aggregation >> 4 & 0x03,
+            index: 0,
+        }
+    }
+
+    /// Whether what was read is all there was: nothing was cut short.
+    pub fn is_whole(&self) -> bool {
+        self.rest.is_empty()
+    }
 }
 
 impl<'a> Iterator for Elements<'a> {

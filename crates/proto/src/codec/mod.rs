@@ -5,13 +5,13 @@
 //! no state between packets. Payload formats: RFC 6184, RFC 7798, RFC 7741, RFC 9628, the AV1 RTP
 //! specification, and RFC 7587.
 
-mod av1;
+pub mod av1;
 pub(crate) mod bits;
 pub mod config;
 mod h264;
 mod h265;
 pub mod vp8;
-mod vp9;
+pub mod vp9;
 
 /// A codec, by the payload format that carries it.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Hash)]

@@ -40,6 +40,13 @@ pub(super) fn inspect(payload: &[u8]) -> PayloadInfo {
 
 type Sizes = [Option<(u16, u16)>; MAX_SIZES];
 
+/// What stands after the payload descriptor, and the spatial layer it is of; `None` when the
+/// descriptor is cut short.
+pub fn strip(payload: &[u8]) -> Option<(u8, &[u8])> {
+    let descriptor = Descriptor::parse(payload)?;
+    Some((descriptor.layer.spatial, &payload[descriptor.header_len..]))
+}
+
 struct Descriptor {
     /// Layer indices are present.
     layered: bool,
