@@ -196,6 +196,9 @@ pub struct LayerFigures {
     pub plis: u64,
     /// Interarrival jitter (RFC 3550 §6.4.1).
     pub jitter_ms: f32,
+    /// It has pictures that are shown before ones that came earlier, of which viewers get only those
+    /// that others need.
+    pub b_frames: bool,
 }
 
 /// A publisher's or viewer's session.

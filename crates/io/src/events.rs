@@ -42,6 +42,29 @@ pub enum Event {
         /// All tracks that have media.
         tracks: Vec<TrackRef>,
     },
+    /// A source has readers who can only take another codec: a transcoder is to make a companion
+    /// track.
+    TranscodeWanted {
+        /// Stream key.
+        stream: String,
+        /// Source id.
+        source: Option<String>,
+        /// Codec that the source has.
+        from: &'static str,
+        /// Codec that is needed.
+        to: &'static str,
+    },
+    /// The transcoder is needed no longer.
+    TranscodeUnwanted {
+        /// Stream key.
+        stream: String,
+        /// Source id.
+        source: Option<String>,
+        /// Codec that it takes.
+        from: &'static str,
+        /// Codec that it makes.
+        to: &'static str,
+    },
     /// A source lost its publisher and has no new one.
     SourceEnded {
         /// Stream key.

@@ -7,7 +7,7 @@
 //! groups of pictures of its own and costs nobody else anything.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use stagecast_core::Kind;
@@ -16,8 +16,10 @@ use stagecast_core::id::{SessionId, SourceKey};
 use stagecast_core::session::Ended;
 use tokio::sync::mpsc;
 
-use crate::engine::{Engine, EngineError, Shared};
+use crate::engine::{Engine, EngineError, Shared, random};
+use crate::webrtc::frame_session::FrameSession;
 use crate::webrtc::mailbox::Command;
+use crate::webrtc::session::Session;
 
 /// Bytes of a publisher that its media thread has not taken yet.
 const MAX_UNTAKEN: usize = 32 << 20;
@@ -34,24 +36,76 @@ pub struct FrameHub {
 
 impl FrameHub {
     /// A publisher of frames; figures and events name it a publisher of `protocol`.
+    ///
+    /// The first frame makes it the source's publisher, in the place of any other.
     pub fn publish(
         &self,
         key: SourceKey,
         protocol: &'static str,
         remote: SocketAddr,
     ) -> Result<FrameSink, EngineError> {
-        let _ = (key, protocol, remote, &self.shared);
-        Err(EngineError::Closed)
+        self.shared.check_room()?;
+        let home = self.shared.home(&key);
+        let session = SessionId::from_random(random());
+        let link = Arc::new(SinkLink::default());
+        let name = format!("frames {:032x}", u128::from_be_bytes(random()));
+        let state = FrameSession::new(protocol, remote, name, Arc::clone(&link));
+        self.shared
+            .place(home, session, key, Session::Frames(Box::new(state)))?;
+        Ok(FrameSink {
+            shared: Arc::clone(&self.shared),
+            home,
+            session,
+            link,
+            skipping: AtomicBool::new(false),
+            ended: None,
+        })
     }
 
-    /// Everything the source has as frames, from the last keyframe on.
+    /// Everything the source has as frames, from the last keyframe on, now or once it is live.
     pub fn read(&self, key: SourceKey) -> FrameStream {
-        let (_, events) = mpsc::unbounded_channel();
-        FrameStream {
+        self.attach(key, true)
+    }
+
+    /// The same, for a transcoder, which needs no transcoder itself.
+    pub(crate) fn read_for_transcoding(&self, key: SourceKey) -> FrameStream {
+        self.attach(key, false)
+    }
+
+    /// A track made from another of the same source; see [`CompanionSink`].
+    pub(crate) fn accompany(&self, key: SourceKey, track: &str) -> CompanionSink {
+        CompanionSink {
+            home: self.shared.home(&key),
             shared: Arc::clone(&self.shared),
             key,
+            track: track.into(),
+        }
+    }
+
+    fn attach(&self, key: SourceKey, wants_all: bool) -> FrameStream {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let (sender, events) = mpsc::unbounded_channel();
+        let backlog = Arc::new(Backlog::default());
+        let outlet = Outlet {
+            id,
+            wants_all,
+            events: sender,
+            backlog: Arc::clone(&backlog),
+            skipping: Vec::new(),
+        };
+        let home = self.shared.home(&key);
+        self.shared.mailboxes[home].send(Command::ReadFrames {
+            key: key.clone(),
+            outlet,
+        });
+        FrameStream {
+            shared: Arc::clone(&self.shared),
+            home,
+            id,
+            key,
             events,
-            backlog: Arc::default(),
+            backlog,
         }
     }
 }
@@ -89,9 +143,21 @@ pub struct FrameSink {
 #[derive(Debug, Default)]
 pub struct SinkLink {
     /// Bytes that the media thread has not taken yet.
-    pub(crate) untaken: AtomicUsize,
-    /// Set once by the media thread.
-    pub(crate) ended: OnceLock<Ended>,
+    untaken: AtomicUsize,
+    ended: OnceLock<Ended>,
+}
+
+impl SinkLink {
+    /// The media thread has taken this much.
+    pub(crate) fn taken(&self, bytes: usize) {
+        self.untaken.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// The media thread has ended the session.
+    pub(crate) fn end(&self, ended: Ended) {
+        // Only the first reason counts.
+        let _ = self.ended.set(ended);
+    }
 }
 
 impl FrameSink {
@@ -120,7 +186,12 @@ impl FrameSink {
             return;
         }
         self.link.untaken.fetch_add(size, Ordering::Relaxed);
-        let _ = (track, layer);
+        self.shared.mailboxes[self.home].send(Command::Frame {
+            session: self.session,
+            track: track.into(),
+            layer: layer.into(),
+            frame,
+        });
     }
 
     /// Why the publisher was ended by the other side (replaced, disabled, …), once it was.
@@ -140,6 +211,28 @@ impl Drop for FrameSink {
         self.shared.mailboxes[self.home].send(Command::End {
             session: self.session,
             ended,
+        });
+    }
+}
+
+/// One more track of a source whose publisher is another: what a transcoder makes. It is no session,
+/// and what it sends of a generation that is over is dropped.
+#[derive(Debug)]
+pub(crate) struct CompanionSink {
+    shared: Arc<Shared>,
+    home: usize,
+    key: SourceKey,
+    track: Arc<str>,
+}
+
+impl CompanionSink {
+    /// Publish a frame made from frames of this generation.
+    pub(crate) fn push(&self, generation: u32, frame: Frame) {
+        self.shared.mailboxes[self.home].send(Command::Companion {
+            key: self.key.clone(),
+            generation,
+            track: Arc::clone(&self.track),
+            frame,
         });
     }
 }
@@ -171,6 +264,8 @@ pub enum FrameEvent {
 #[derive(Debug)]
 pub struct FrameStream {
     shared: Arc<Shared>,
+    home: usize,
+    id: u64,
     key: SourceKey,
     events: mpsc::UnboundedReceiver<FrameEvent>,
     backlog: Arc<Backlog>,
@@ -178,17 +273,9 @@ pub struct FrameStream {
 
 /// What waits for a reader.
 #[derive(Debug, Default)]
-pub struct Backlog {
+struct Backlog {
     bytes: AtomicUsize,
     events: AtomicUsize,
-}
-
-impl Backlog {
-    /// Whether there is room for `bytes` more.
-    pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        self.bytes.load(Ordering::Relaxed) + bytes <= MAX_WAITING_BYTES
-            && self.events.load(Ordering::Relaxed) < MAX_WAITING
-    }
 }
 
 impl FrameStream {
@@ -210,7 +297,83 @@ impl FrameStream {
     }
 
     fn taken(&self, event: Option<FrameEvent>) -> Option<FrameEvent> {
-        let _ = (&self.shared, &self.backlog);
+        if let Some(FrameEvent::Frame { frame, .. }) = &event {
+            self.backlog
+                .bytes
+                .fetch_sub(frame.data.len(), Ordering::Relaxed);
+            self.backlog.events.fetch_sub(1, Ordering::Relaxed);
+        }
         event
     }
 }
+
+impl Drop for FrameStream {
+    fn drop(&mut self) {
+        self.shared.mailboxes[self.home].send(Command::LeaveFrames {
+            key: self.key.clone(),
+            reader: self.id,
+        });
+    }
+}
+
+/// The media thread's end of a [`FrameStream`].
+#[derive(Debug)]
+pub struct Outlet {
+    id: u64,
+    wants_all: bool,
+    events: mpsc::UnboundedSender<FrameEvent>,
+    backlog: Arc<Backlog>,
+    /// Layers of video that lost frames and wait for a keyframe.
+    skipping: Vec<(Arc<str>, Arc<str>)>,
+}
+
+impl Outlet {
+    /// Its number among all readers.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Whether it is to be served with transcoded tracks, too.
+    pub fn wants_all(&self) -> bool {
+        self.wants_all
+    }
+
+    /// Tell what is no frame; these are few and never dropped.
+    pub fn tell(&mut self, event: FrameEvent) {
+        self.skipping.clear();
+        // A reader that has gone is about to say so.
+        let _ = self.events.send(event);
+    }
+
+    /// Give a frame, unless the reader has not kept up.
+    pub fn push(&mut self, track: &Arc<str>, layer: &Arc<str>, frame: &Frame) {
+        let size = frame.data.len();
+        let room = self.backlog.bytes.load(Ordering::Relaxed) + size <= MAX_WAITING_BYTES
+            && self.backlog.events.load(Ordering::Relaxed) < MAX_WAITING;
+        let skipped = self
+            .skipping
+            .iter()
+            .position(|(t, l)| t == track && l == layer);
+        if !room || (skipped.is_some() && !frame.keyframe) {
+            if skipped.is_none() {
+                self.skipping.push((Arc::clone(track), Arc::clone(layer)));
+            }
+            return;
+        }
+        if let Some(skipped) = skipped {
+            self.skipping.swap_remove(skipped);
+            let _ = self.events.send(FrameEvent::Lost);
+        }
+        self.backlog.bytes.fetch_add(size, Ordering::Relaxed);
+        self.backlog.events.fetch_add(1, Ordering::Relaxed);
+        let _ = self.events.send(FrameEvent::Frame {
+            track: Arc::clone(track),
+            layer: Arc::clone(layer),
+            frame: frame.clone(),
+        });
+    }
+}
+
+#[cfg(test)]
+#[path = "frames_tests.rs"]
+mod tests;

@@ -87,7 +87,37 @@ class AdmissionAsked:
     origin: str | None = None
 
 
-MediaEvent = SessionConnected | SessionEnded | SourceLive | SourceEnded | AdmissionAsked
+@dataclass(frozen=True, slots=True)
+class TranscodeWanted:
+    """A source has readers who can only take another audio codec than it has."""
+
+    type: Literal["transcode_wanted"]
+    stream: str
+    source: str | None
+    from_: Annotated[Codec, Field(alias="from")]
+    to: Codec
+
+
+@dataclass(frozen=True, slots=True)
+class TranscodeUnwanted:
+    """Those readers are gone, and have been for a while."""
+
+    type: Literal["transcode_unwanted"]
+    stream: str
+    source: str | None
+    from_: Annotated[Codec, Field(alias="from")]
+    to: Codec
+
+
+MediaEvent = (
+    SessionConnected
+    | SessionEnded
+    | SourceLive
+    | SourceEnded
+    | AdmissionAsked
+    | TranscodeWanted
+    | TranscodeUnwanted
+)
 
 EVENTS: TypeAdapter[list[MediaEvent]] = TypeAdapter(
     list[Annotated[MediaEvent, Field(discriminator="type")]]

@@ -49,6 +49,7 @@ class LayerFigures:
     jitter_ms: float | None = None
     active: bool = True
     levels: list[LevelFigures] = field(default_factory=list[LevelFigures])
+    b_frames: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ impl Face {
         };
         let state = &mut self.tracks[track].layers[layer];
         let size = Some(frame.config.resolution).filter(|size| size.0 > 0);
-        state.meter.on_packet(frame.data.len(), true, size);
+        state.meter.on_packet(frame.data.len(), true, size, 0);
         if !Arc::ptr_eq(&state.config, &frame.config) {
             state.config = Arc::clone(&frame.config);
         }

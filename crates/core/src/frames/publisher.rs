@@ -92,6 +92,17 @@ impl FramePublisher {
     ) -> bool {
         let arrival = frame.capture.min(now);
         frame.capture = self.clock.capture(frame.pts_us, arrival);
+        self.take_as_captured((track, rid), frame, now, &mut sink)
+    }
+
+    /// The same for a frame whose capture time is known: it was made from another.
+    pub fn take_as_captured(
+        &mut self,
+        (track, rid): (&Arc<str>, &Arc<str>),
+        frame: &Frame,
+        now: Instant,
+        mut sink: impl FnMut(Inbound),
+    ) -> bool {
         self.frames += 1;
         self.bytes += frame.data.len() as u64;
         let known = self
@@ -167,6 +178,7 @@ impl Layer {
                 arrival: now,
                 capture: frame.capture,
                 audio_level: None,
+                dependency: None,
                 payload,
             });
             self.next_seq += 1;

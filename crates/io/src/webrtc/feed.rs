@@ -14,6 +14,7 @@ use stagecast_core::id::SourceKey;
 use stagecast_core::packet::{Format, Packet};
 use stagecast_core::session::Publisher;
 
+use super::frame_side::FrameSide;
 use super::mailbox::Relayed;
 
 /// A source with its publisher and readers of this thread.
@@ -31,6 +32,8 @@ pub struct Feed {
     pub outbox: Vec<Relayed>,
     /// When new packets go to the readers; `None` while there are none.
     pub due: Option<Instant>,
+    /// Its frames, on the home thread.
+    pub frames: FrameSide,
     wait: BurstWait,
 }
 
@@ -63,6 +66,8 @@ pub struct News {
     pub new_layer: bool,
     /// The feed is due now or soon and was not before.
     pub awaited: bool,
+    /// Readers of frames need a keyframe of this layer.
+    pub wants_keyframe: bool,
 }
 
 impl Feed {
@@ -75,13 +80,17 @@ impl Feed {
             subscribers: Vec::new(),
             outbox: Vec::new(),
             due: None,
+            frames: FrameSide::new(limits),
             wait,
         }
     }
 
     /// Whether nobody needs it.
     pub fn is_idle(&self) -> bool {
-        self.publisher.is_none() && self.readers.is_empty() && self.subscribers.is_empty()
+        self.publisher.is_none()
+            && self.readers.is_empty()
+            && self.subscribers.is_empty()
+            && !self.frames.has_readers()
     }
 
     /// New packets came; whether readers were not waiting for some already.
@@ -113,21 +122,40 @@ impl Feed {
         let Some(published) = publisher.tracks().get(track) else {
             return News::default();
         };
-        let track =
-            self.source
-                .track_mut(&published.name, published.kind, published.can_ask_keyframe);
+        let (name, kind) = (&published.name, published.kind);
+        let mut news = self.take_in(name, kind, published.can_ask_keyframe, rid, inbound);
+        if self.frames.is_tapped() {
+            let track = self
+                .source
+                .track_mut(name, kind, published.can_ask_keyframe);
+            let packet = track.layer_mut(rid).and_then(|l| l.ring.last().cloned());
+            news.wants_keyframe = packet.is_some_and(|p| self.frames.tap(name, rid, p));
+        }
+        news
+    }
+
+    /// Take a packet into its ring and the outboxes.
+    pub fn take_in(
+        &mut self,
+        name: &Arc<str>,
+        kind: Kind,
+        can_ask_keyframe: bool,
+        rid: &Arc<str>,
+        inbound: Inbound,
+    ) -> News {
+        let track = self.source.track_mut(name, kind, can_ask_keyframe);
         let Some(layer) = track.layer_mut(rid) else {
             return News::default();
         };
         let new_layer = layer.ring.end() == 0;
         let packet = layer.ingest(inbound);
-        let frame_end = packet.marker && published.kind == Kind::Video;
+        let frame_end = packet.marker && kind == Kind::Video;
         let now = packet.arrival;
         if !self.subscribers.is_empty() {
             self.outbox.push(Relayed {
-                track: Arc::clone(&published.name),
-                kind: published.kind,
-                can_ask_keyframe: published.can_ask_keyframe,
+                track: Arc::clone(name),
+                kind,
+                can_ask_keyframe,
                 rid: Arc::clone(rid),
                 packet: packet.clone(),
             });
@@ -135,6 +163,7 @@ impl Feed {
         News {
             new_layer,
             awaited: self.expect(frame_end, now),
+            wants_keyframe: false,
         }
     }
 
@@ -153,6 +182,7 @@ impl Feed {
         News {
             new_layer: false,
             awaited: self.expect(frame_end, now),
+            wants_keyframe: false,
         }
     }
 

@@ -11,6 +11,7 @@ use std::sync::{Arc, mpsc};
 use mio::net::TcpStream;
 use mio::{Poll, Token, Waker};
 use stagecast_core::Kind;
+use stagecast_core::frame::Frame;
 use stagecast_core::hub::LayerWish;
 use stagecast_core::id::{SessionId, SourceKey};
 use stagecast_core::packet::Packet;
@@ -18,6 +19,7 @@ use stagecast_core::session::{Credentials, Ended, Refusal};
 
 use super::session::Session;
 use crate::engine::Patched;
+use crate::frames::Outlet;
 
 /// The poll token of every thread's waker.
 pub const WAKER: Token = Token(usize::MAX);
@@ -147,6 +149,42 @@ pub enum Command {
         track: Arc<str>,
         /// Layer.
         rid: Arc<str>,
+    },
+    /// A frame of a publisher of frames.
+    Frame {
+        /// The publisher's session.
+        session: SessionId,
+        /// Track name.
+        track: Arc<str>,
+        /// Layer.
+        layer: Arc<str>,
+        /// The frame.
+        frame: Frame,
+    },
+    /// A frame of a track that was made from another of the source.
+    Companion {
+        /// Which source.
+        key: SourceKey,
+        /// The publisher of what it was made from.
+        generation: u32,
+        /// Track name.
+        track: Arc<str>,
+        /// The frame.
+        frame: Frame,
+    },
+    /// A reader of frames of a source that lives here.
+    ReadFrames {
+        /// Which source.
+        key: SourceKey,
+        /// Where they go.
+        outlet: Outlet,
+    },
+    /// A reader of frames leaves.
+    LeaveFrames {
+        /// Which source.
+        key: SourceKey,
+        /// The reader.
+        reader: u64,
     },
     /// End all sessions and stop.
     Close,

@@ -5,6 +5,8 @@
 
 pub mod client;
 pub mod feed;
+pub mod frame_session;
+pub mod frame_side;
 pub mod mailbox;
 pub mod session;
 pub mod shard;

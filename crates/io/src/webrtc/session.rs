@@ -10,6 +10,8 @@ use stagecast_core::session::peer::Peer;
 use stagecast_core::session::{Credentials, Ended, Publisher, Refusal, RtcViewer};
 use stagecast_core::viewer::{Handled, Viewer};
 
+use super::frame_session::FrameSession;
+
 /// A publisher's or viewer's session.
 #[derive(Debug)]
 pub enum Session {
@@ -19,20 +21,29 @@ pub enum Session {
     Viewer(Box<Viewer>),
     /// Is sent media by the WebRTC library.
     RtcViewer(Box<RtcViewer>),
+    /// Sends us frames; it has no connection here.
+    Frames(Box<FrameSession>),
+}
+
+/// Where a session's connection is.
+enum Connection<'a> {
+    Library(&'a Peer),
+    Lean(&'a Viewer),
+    None(&'a FrameSession),
 }
 
 impl Session {
     /// As figures and events name it.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Publisher(_) => "publisher",
+            Self::Publisher(_) | Self::Frames(_) => "publisher",
             Self::Viewer(_) | Self::RtcViewer(_) => "viewer",
         }
     }
 
     /// Whether it reads.
     pub fn is_viewer(&self) -> bool {
-        !matches!(self, Self::Publisher(_))
+        !matches!(self, Self::Publisher(_) | Self::Frames(_))
     }
 
     /// The library's connection, where there is one.
@@ -40,42 +51,71 @@ impl Session {
         match self {
             Self::Publisher(publisher) => Some(&mut publisher.peer),
             Self::RtcViewer(viewer) => Some(&mut viewer.peer),
-            Self::Viewer(_) => None,
+            Self::Viewer(_) | Self::Frames(_) => None,
         }
     }
 
-    fn peer(&self) -> Result<&Peer, &Viewer> {
+    fn connection(&self) -> Connection<'_> {
         match self {
-            Self::Publisher(publisher) => Ok(&publisher.peer),
-            Self::RtcViewer(viewer) => Ok(&viewer.peer),
-            Self::Viewer(viewer) => Err(viewer),
+            Self::Publisher(publisher) => Connection::Library(&publisher.peer),
+            Self::RtcViewer(viewer) => Connection::Library(&viewer.peer),
+            Self::Viewer(viewer) => Connection::Lean(viewer),
+            Self::Frames(frames) => Connection::None(frames),
         }
     }
 
     /// The ICE user fragment by which it is found.
     pub fn ufrag(&self) -> &str {
-        self.peer().map_or_else(Viewer::ufrag, Peer::ufrag)
+        match self.connection() {
+            Connection::Library(peer) => peer.ufrag(),
+            Connection::Lean(viewer) => viewer.ufrag(),
+            Connection::None(frames) => &frames.name,
+        }
     }
 
     /// The entity tag in force.
     pub fn etag(&self) -> String {
-        self.peer().map_or_else(Viewer::etag, Peer::etag)
+        match self.connection() {
+            Connection::Library(peer) => peer.etag(),
+            Connection::Lean(viewer) => viewer.etag(),
+            Connection::None(_) => String::new(),
+        }
     }
 
     /// The way to the peer.
     pub fn path(&self) -> Option<Path> {
-        self.peer().map_or_else(Viewer::path, Peer::path)
+        match self.connection() {
+            Connection::Library(peer) => peer.path(),
+            Connection::Lean(viewer) => viewer.path(),
+            Connection::None(_) => None,
+        }
+    }
+
+    /// The peer's address, once known, and the protocol that it speaks.
+    pub fn remote(&self) -> (Option<String>, &'static str) {
+        if let Self::Frames(frames) = self {
+            return (Some(frames.remote.to_string()), frames.protocol);
+        }
+        let path = self.path();
+        (path.map(|p| p.remote.to_string()), protocol_name(path))
     }
 
     /// Whether ICE and DTLS are through.
     pub fn is_connected(&self) -> bool {
-        self.peer()
-            .map_or_else(Viewer::is_connected, Peer::is_connected)
+        match self.connection() {
+            Connection::Library(peer) => peer.is_connected(),
+            Connection::Lean(viewer) => viewer.is_connected(),
+            Connection::None(_) => true,
+        }
     }
 
     /// When it was made.
     pub fn created(&self) -> Instant {
-        self.peer().map_or_else(Viewer::created, Peer::created)
+        match self.connection() {
+            Connection::Library(peer) => peer.created(),
+            Connection::Lean(viewer) => viewer.created(),
+            Connection::None(frames) => frames.created,
+        }
     }
 
     /// A datagram came in to our port `port`.
@@ -116,6 +156,7 @@ impl Session {
             Self::Viewer(viewer) => viewer.close(ended, out),
             Self::Publisher(publisher) => publisher.peer.close(ended),
             Self::RtcViewer(viewer) => viewer.peer.close(ended),
+            Self::Frames(frames) => frames.ended = Some(ended),
         }
     }
 
@@ -131,6 +172,9 @@ impl Session {
             Self::Viewer(viewer) => viewer.patch(now, fragment, if_match, fresh),
             Self::Publisher(publisher) => publisher.peer.patch(now, fragment, if_match, fresh),
             Self::RtcViewer(viewer) => viewer.peer.patch(now, fragment, if_match, fresh),
+            Self::Frames(_) => Err(Refusal::Fragment(
+                "the session is not a WebRTC session".into(),
+            )),
         }
     }
 
@@ -148,7 +192,7 @@ impl Session {
         match self {
             Self::Viewer(viewer) => viewer.deliver(source, now, out),
             Self::RtcViewer(viewer) => viewer.deliver(source, now),
-            Self::Publisher(_) => Wants::default(),
+            Self::Publisher(_) | Self::Frames(_) => Wants::default(),
         }
     }
 
@@ -157,21 +201,21 @@ impl Session {
         match self {
             Self::Viewer(viewer) => viewer.on_keyframe_request(source, now),
             Self::RtcViewer(viewer) => viewer.on_keyframe_request(source, now),
-            Self::Publisher(_) => Wants::default(),
+            Self::Publisher(_) | Self::Frames(_) => Wants::default(),
         }
     }
 
     /// What is known of it.
     pub fn figures(&self, id: SessionId, key: &SourceKey, now: Instant) -> SessionFigures {
-        let path = self.path();
+        let (remote, protocol) = self.remote();
         let mut figures = SessionFigures {
             session: id.to_string(),
             kind: self.kind(),
             stream: key.stream.to_string(),
             source: key.source.as_deref().map(str::to_owned),
             connected: self.is_connected(),
-            remote: path.map(|p| p.remote.to_string()),
-            protocol: protocol_name(path),
+            remote,
+            protocol,
             seconds: (now - self.created()).as_secs_f64(),
             rtt_ms: None,
             loss: None,
@@ -187,6 +231,10 @@ impl Session {
         let (counters, feedback) = match self {
             Self::Viewer(viewer) => (viewer.counters(), viewer.feedback()),
             Self::RtcViewer(viewer) => (viewer.counters(), viewer.feedback()),
+            Self::Frames(frames) => {
+                (figures.packets, figures.bytes) = frames.publisher.totals();
+                return figures;
+            }
             Self::Publisher(publisher) => {
                 let (packets, bytes, lost, rtt) = publisher.totals();
                 (figures.packets, figures.bytes, figures.packets_lost) = (packets, bytes, lost);

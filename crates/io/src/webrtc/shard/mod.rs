@@ -9,6 +9,7 @@
 mod bind;
 mod connections;
 mod datagrams;
+mod frames;
 mod report;
 mod sessions;
 mod sources;
@@ -284,6 +285,20 @@ impl Shard {
                         self.want_keyframe(feed, &track, &rid, now);
                     }
                 }
+                Command::Frame {
+                    session,
+                    track,
+                    layer,
+                    frame,
+                } => self.on_frame(session, (&track, &layer), frame, now),
+                Command::Companion {
+                    key,
+                    generation,
+                    track,
+                    frame,
+                } => self.on_companion(&key, generation, &track, frame, now),
+                Command::ReadFrames { key, outlet } => self.read_frames(key, outlet, now),
+                Command::LeaveFrames { key, reader } => self.leave_frames(&key, reader),
                 Command::Close => self.begin_close(now),
             }
         }
@@ -310,6 +325,8 @@ impl Shard {
         }
         if self.closing.is_some() {
             self.close(slot, Ended::Shutdown, now);
+        } else if matches!(self.sessions[slot].session, Session::Frames(_)) {
+            self.on_connected(slot, now);
         } else {
             self.drive(slot, now);
         }
@@ -384,6 +401,7 @@ impl Shard {
                 self.ask_keyframe(feed, track, layer, now);
             }
         }
+        self.watch_transcoding(now);
         let late: Vec<usize> = self
             .connections
             .iter()

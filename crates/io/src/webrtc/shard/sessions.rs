@@ -11,7 +11,7 @@ use super::{Entry, Shard};
 use crate::engine::lock;
 use crate::events::{Event, SessionRef};
 use crate::webrtc::mailbox::Command;
-use crate::webrtc::session::{Session, protocol_name};
+use crate::webrtc::session::Session;
 
 impl Shard {
     /// Let a session do what it has to; a panic ends it.
@@ -31,6 +31,12 @@ impl Shard {
                 match ended {
                     Some(ended) => self.remove(slot, &ended, now),
                     None => self.schedule(slot, wake),
+                }
+                return;
+            }
+            if let Session::Frames(frames) = &entry.session {
+                if let Some(ended) = frames.ended.clone() {
+                    self.remove(slot, &ended, now);
                 }
                 return;
             }
@@ -96,8 +102,17 @@ impl Shard {
                 if news.new_layer {
                     self.announce(feed);
                 }
+                if news.wants_keyframe
+                    && let Some(Entry {
+                        session: Session::Publisher(publisher),
+                        ..
+                    }) = self.sessions.get(slot)
+                    && let Some(name) = publisher.tracks().get(track).map(|t| t.name.clone())
+                {
+                    self.want_keyframe(feed, &name, &rid, now);
+                }
             }
-            Session::Viewer(_) => {}
+            Session::Viewer(_) | Session::Frames(_) => {}
             Session::RtcViewer(viewer) => {
                 if viewer.handle_event(event) {
                     let wants = viewer.on_keyframe_request(&self.feeds[feed].source, now);
@@ -141,11 +156,15 @@ impl Shard {
             detail: ended.detail().map(str::to_owned),
             seconds,
         });
+        if let Session::Frames(frames) = &entry.session {
+            frames.tell(ended);
+        }
         let feed = &mut self.feeds[entry.feed];
         feed.readers.retain(|&r| r != slot);
         if feed.publisher == Some(slot) {
             feed.publisher = None;
             feed.source.end();
+            feed.frames.end();
             let key = feed.source.key.clone();
             lock(&self.shared.live).remove(&key);
             for &thread in &feed.subscribers {
@@ -174,14 +193,14 @@ impl Shard {
     pub(super) fn reference(&self, slot: usize) -> SessionRef {
         let entry = &self.sessions[slot];
         let key = &self.feeds[entry.feed].source.key;
-        let path = entry.session.path();
+        let (remote, protocol) = entry.session.remote();
         SessionRef {
             session: entry.id.to_string(),
             kind: entry.session.kind(),
             stream: key.stream.to_string(),
             source: key.source.as_deref().map(str::to_owned),
-            remote: path.map(|p| p.remote.to_string()),
-            protocol: protocol_name(path),
+            remote,
+            protocol,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use stagecast_core::Codec;
 use stagecast_core::hub::{Track, Wants};
 use stagecast_core::id::SourceKey;
 use stagecast_core::session::Ended;
@@ -96,6 +97,8 @@ impl Shard {
         let former = entry.publisher.replace(slot);
         entry.outbox.clear();
         entry.source.begin(generation);
+        self.begin_frames(feed, generation, now);
+        let entry = &mut self.feeds[feed];
         let key = entry.source.key.clone();
         for &thread in &entry.subscribers {
             self.shared.mailboxes[thread].send(Command::Begin {
@@ -120,19 +123,26 @@ impl Shard {
             session: entry.id,
         };
         lock(&self.shared.live).insert(key.clone(), live);
+        let reference = |name: &Arc<str>, codec: Codec| TrackRef {
+            track: name.to_string(),
+            kind: codec.kind().name(),
+            codec: codec.name(),
+        };
         let track = |t: &Track| {
             let format = t.layers.iter().find_map(|l| l.ring.last())?.format;
-            Some(TrackRef {
-                track: t.name.to_string(),
-                kind: format.codec.kind().name(),
-                codec: format.codec.name(),
-            })
+            Some(reference(&t.name, format.codec))
         };
+        let mut tracks: Vec<TrackRef> = feed.source.tracks.iter().filter_map(track).collect();
+        tracks.extend(
+            feed.frames
+                .without_packets()
+                .map(|(t, codec, _)| reference(&t.name, codec)),
+        );
         self.shared.events.push(Event::SourceLive {
             stream: key.stream.to_string(),
             source: key.source.as_deref().map(str::to_owned),
             session: entry.id.to_string(),
-            tracks: feed.source.tracks.iter().filter_map(track).collect(),
+            tracks,
         });
     }
 

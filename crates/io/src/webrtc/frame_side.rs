@@ -1,0 +1,269 @@
+//! The frame face of a source on its home thread: what is kept for late readers, who reads, and, for
+//! a publisher of packets, what puts frames together while somebody does.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use stagecast_core::frame::Frame;
+use stagecast_core::frames::{Assembler, Face, FaceLayer, FaceTrack, FramePublisher, Unit};
+use stagecast_core::hub::ring::Limits;
+use stagecast_core::hub::{Inbound, Source};
+use stagecast_core::packet::Packet;
+use stagecast_core::{Codec, Kind};
+
+use crate::frames::{FrameEvent, Outlet};
+
+/// Before it the timeline of a tap begins, so that cached packets have times above zero.
+const HEAD_START: Duration = Duration::from_secs(10);
+/// How long a transcoder goes on after the last reader who needed it.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// A layer that must have a keyframe before it has frames again.
+pub type WantsKeyframe = (Arc<str>, Arc<str>);
+
+/// Frames of a source.
+#[derive(Debug)]
+pub struct FrameSide {
+    /// What there is, and what late readers get.
+    pub face: Face,
+    outlets: Vec<Outlet>,
+    tap: Option<Tap>,
+    companions: FramePublisher,
+    /// Which transcoding was asked for: from, to, and who needed it last.
+    transcoding: Option<(Codec, Codec, Instant)>,
+}
+
+/// Packets into frames, for all layers of a source.
+#[derive(Debug)]
+struct Tap {
+    epoch: Instant,
+    layers: Vec<(Arc<str>, Arc<str>, Assembler)>,
+}
+
+/// What the control plane is to be told about transcoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transcoding {
+    /// A companion track of the second codec is needed.
+    Wanted(Codec, Codec),
+    /// It is no longer.
+    Unwanted(Codec, Codec),
+}
+
+impl FrameSide {
+    /// Nothing yet.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            face: Face::new(limits),
+            outlets: Vec::new(),
+            tap: None,
+            companions: FramePublisher::default(),
+            transcoding: None,
+        }
+    }
+
+    /// Whether anybody reads frames.
+    pub fn has_readers(&self) -> bool {
+        !self.outlets.is_empty()
+    }
+
+    /// A publisher begins; the frames of the former are forgotten.
+    pub fn begin(&mut self, generation: u32) {
+        self.face.clear();
+        self.tap = None;
+        self.companions = FramePublisher::default();
+        for outlet in &mut self.outlets {
+            outlet.tell(FrameEvent::Begin { generation });
+        }
+    }
+
+    /// The publisher is gone.
+    pub fn end(&mut self) {
+        self.face.clear();
+        self.tap = None;
+        for outlet in &mut self.outlets {
+            outlet.tell(FrameEvent::End);
+        }
+    }
+
+    /// Give a frame to everybody; whether it is the first of its track or layer.
+    pub fn push(&mut self, track: &Arc<str>, rid: &Arc<str>, frame: &Frame, now: Instant) -> bool {
+        let new = self.face.push(track, rid, frame, now);
+        for outlet in &mut self.outlets {
+            outlet.push(track, rid, frame);
+        }
+        new
+    }
+
+    /// Let a reader in; a live source begins for it at once, where it last can.
+    pub fn attach(&mut self, mut outlet: Outlet, generation: Option<u32>) {
+        self.outlets.retain(|o| o.id() != outlet.id());
+        if let Some(generation) = generation {
+            outlet.tell(FrameEvent::Begin { generation });
+            for (track, rid, frame) in self.face.since_keyframe() {
+                outlet.push(track, rid, frame);
+            }
+        }
+        self.outlets.push(outlet);
+    }
+
+    /// A reader leaves; the last one takes the tap along.
+    pub fn detach(&mut self, id: u64, publishes_frames: bool) {
+        self.outlets.retain(|outlet| outlet.id() != id);
+        if self.outlets.is_empty() && !publishes_frames {
+            self.tap = None;
+            self.face.clear();
+        }
+    }
+
+    /// The packets of a companion track's frame; none for a codec that WebRTC does not carry.
+    pub fn packetize_companion(
+        &mut self,
+        track: &Arc<str>,
+        frame: &Frame,
+        now: Instant,
+    ) -> Vec<Inbound> {
+        let mut packets = Vec::new();
+        let name = (track, &Arc::from(""));
+        self.companions
+            .take_as_captured(name, frame, now, |inbound| packets.push(inbound));
+        packets
+    }
+
+    /// Tracks that no viewer can be sent: their names, codecs and figures.
+    pub fn without_packets(&self) -> impl Iterator<Item = (&FaceTrack, Codec, &FaceLayer)> {
+        let only = |t: &'_ FaceTrack| -> Option<Codec> {
+            let codec = t.layers.first()?.config.codec;
+            (!codec.is_webrtc()).then_some(codec)
+        };
+        let tracks = self.face.tracks().iter();
+        tracks.filter_map(move |t| Some((t, only(t)?, t.layers.first()?)))
+    }
+
+    /// Whether a transcoder was asked for.
+    pub fn is_transcoding(&self) -> bool {
+        self.transcoding.is_some()
+    }
+
+    /// Begin to put frames together from packets, with those that late readers start from. Gives
+    /// the layers that need a keyframe for it.
+    pub fn open_tap(&mut self, source: &Source, now: Instant) -> Vec<WantsKeyframe> {
+        if self.tap.is_some() {
+            return Vec::new();
+        }
+        self.tap = Some(Tap {
+            epoch: now.checked_sub(HEAD_START).unwrap_or(now),
+            layers: Vec::new(),
+        });
+        let mut cached = Vec::new();
+        let mut wanted = Vec::new();
+        for track in &source.tracks {
+            for layer in &track.layers {
+                if track.kind == Kind::Video && layer.ring.keyframe().is_none() {
+                    wanted.push((Arc::clone(&track.name), Arc::clone(&layer.rid)));
+                }
+                let packets = layer.ring.from_keyframe();
+                // Of audio every packet is a start; what came with the video is in the ring, too.
+                let all = (layer.ring.start()..layer.ring.end()).filter_map(|i| layer.ring.get(i));
+                let place =
+                    |p: &Packet| (Arc::clone(&track.name), Arc::clone(&layer.rid), p.clone());
+                match track.kind {
+                    Kind::Video => cached.extend(packets.map(place)),
+                    Kind::Audio => cached.extend(all.map(place)),
+                }
+            }
+        }
+        cached.sort_by_key(|(_, _, packet)| packet.arrival);
+        for (track, rid, packet) in cached {
+            self.tap(&track, &rid, packet);
+        }
+        wanted
+    }
+
+    /// A packet of the publisher, for the tap if it is open; whether a keyframe is needed.
+    pub fn tap(&mut self, track: &Arc<str>, rid: &Arc<str>, packet: Packet) -> bool {
+        let Some(tap) = &mut self.tap else {
+            return false;
+        };
+        let known = tap
+            .layers
+            .iter()
+            .position(|(t, r, _)| t == track && r == rid);
+        let index = known.unwrap_or_else(|| {
+            let assembler = Assembler::new(packet.format.codec.kind(), tap.epoch);
+            tap.layers
+                .push((Arc::clone(track), Arc::clone(rid), assembler));
+            tap.layers.len() - 1
+        });
+        let now = packet.arrival;
+        let mut unit = Unit::default();
+        tap.layers[index].2.push(packet, &mut unit);
+        for frame in &unit.frames {
+            self.push(track, rid, frame, now);
+        }
+        unit.wants_keyframe
+    }
+
+    /// Whether the tap is open.
+    pub fn is_tapped(&self) -> bool {
+        self.tap.is_some()
+    }
+
+    /// What has changed about the need for a transcoder, since the last call.
+    pub fn transcoding(
+        &mut self,
+        source: &Source,
+        viewers: bool,
+        now: Instant,
+    ) -> Option<Transcoding> {
+        let needed = self.needed(source, viewers);
+        match (self.transcoding, needed) {
+            (None, Some((from, to))) => {
+                self.transcoding = Some((from, to, now));
+                Some(Transcoding::Wanted(from, to))
+            }
+            (Some((from, to, _)), Some(again)) if (from, to) == again => {
+                self.transcoding = Some((from, to, now));
+                None
+            }
+            (Some((from, to, since)), other) => {
+                let over = other.is_some() || now.saturating_duration_since(since) > LINGER;
+                over.then(|| {
+                    self.transcoding = None;
+                    Transcoding::Unwanted(from, to)
+                })
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// AAC for viewers, who can only take Opus; Opus for readers of frames, many of whose players
+    /// can only take AAC.
+    fn needed(&self, source: &Source, viewers: bool) -> Option<(Codec, Codec)> {
+        let has_aac = self.publishes(Codec::Aac);
+        let has_opus = self.publishes(Codec::Opus) || packets_have_opus(source);
+        let readers = self.outlets.iter().any(Outlet::wants_all);
+        match (has_aac, has_opus) {
+            (true, false) if viewers => Some((Codec::Aac, Codec::Opus)),
+            (false, true) if readers => Some((Codec::Opus, Codec::Aac)),
+            _ => None,
+        }
+    }
+
+    fn publishes(&self, codec: Codec) -> bool {
+        let own = |t: &&FaceTrack| !is_companion(&t.name);
+        let mut tracks = self.face.tracks().iter().filter(own);
+        tracks.any(|t| t.layers.iter().any(|l| l.config.codec == codec))
+    }
+}
+
+/// Whether a track is made by a transcoder from another of its source.
+pub fn is_companion(track: &str) -> bool {
+    matches!(track, "audio-opus" | "audio-aac")
+}
+
+fn packets_have_opus(source: &Source) -> bool {
+    let opus = |p: &Packet| p.format.codec == Codec::Opus;
+    let own = source.tracks.iter().filter(|t| !is_companion(&t.name));
+    own.flat_map(|t| &t.layers)
+        .any(|l| l.ring.last().is_some_and(opus))
+}
