@@ -12,6 +12,7 @@ use std::collections::HashSet;
 pub use session::session;
 use stagecast_proto::codec::vp8::Descriptor;
 use stagecast_proto::codec::{Codec, Kind, inspect};
+use stagecast_proto::hls::request::{Path, Query, percent_decode};
 use stagecast_proto::rtcp::{Compound, Packet};
 use stagecast_proto::rtp::dependency::{Descriptor as Dependency, MAX_TARGETS};
 use stagecast_proto::rtp::ext::{
@@ -35,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     ("payload", payload),
     ("rtcp", rtcp),
     ("session", session),
+    ("hls", hls),
 ];
 
 /// Offers and answers: read or refused with words, and small whatever was sent.
@@ -202,4 +204,23 @@ pub fn rtcp(data: &[u8]) {
             Packet::Pli(_) | Packet::Unknown { .. } => {}
         }
     }
+}
+
+/// HLS addresses: what is kept of a query is safe to write into a playlist and reads the same again.
+pub fn hls(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let (path, query) = text.split_once('?').unwrap_or((&text, ""));
+    if let Some(path) = Path::parse(path) {
+        assert!(!path.playback.is_empty() && path.playback.len() <= 300);
+        assert!(percent_decode(path.playback).len() <= 3 * path.playback.len());
+    }
+    let Ok(read) = Query::parse(query) else {
+        return;
+    };
+    assert!(read.rest.len() <= query.len());
+    assert!(!read.rest.contains(['"', '\n', '\r', ' ', '<']) && read.rest.is_ascii());
+    assert!(!read.rest.split('&').any(|pair| pair.starts_with("_HLS_")));
+    assert!(read.parameters().len() <= 32);
+    let again = Query::parse(&read.rest_with_session("1")).expect("what was kept is a query");
+    assert_eq!((again.rest, again.msn, again.part), (read.rest, None, None));
 }

@@ -152,3 +152,8 @@ fn any_rtcp_compound_is_read_or_refused() {
 fn any_offer_and_any_datagram_leave_a_session_alive_or_ended() {
     short_run("session");
 }
+
+#[test]
+fn any_playlist_address_is_read_or_refused() {
+    short_run("hls");
+}

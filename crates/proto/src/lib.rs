@@ -9,6 +9,8 @@
 //! - [`amf`]: values in RTMP commands and metadata.
 //! - [`codec`]: what one RTP payload says about its frame, for each codec we carry.
 //! - [`flv`]: tag bodies of RTMP, classic and enhanced.
+//! - [`fmp4`]: initialization segments and fragments of MP4 files.
+//! - [`hls`]: playlists, and what a player's request asks for.
 //! - [`ntp`]: the time that RTCP carries.
 //! - [`rtcp`]: reports and feedback.
 //! - [`rtp`]: packet headers and their extensions.
@@ -21,6 +23,8 @@
 pub mod amf;
 pub mod codec;
 pub mod flv;
+pub mod fmp4;
+pub mod hls;
 pub mod ntp;
 pub mod rtcp;
 pub mod rtmp;
