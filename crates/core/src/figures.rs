@@ -103,6 +103,21 @@ pub struct Figures {
     pub sources: Vec<SourceFigures>,
     /// Every session.
     pub sessions: Vec<SessionFigures>,
+    /// HLS players of every source that is segmented.
+    pub hls: Vec<HlsFigures>,
+}
+
+/// HLS players of a source.
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct HlsFigures {
+    /// Stream key.
+    pub stream: String,
+    /// Source id; `None` is the main source.
+    pub source: Option<String>,
+    /// Players now.
+    pub viewers: usize,
+    /// Seconds watched by all players since the source is segmented.
+    pub viewer_seconds: f64,
 }
 
 /// Totals of a media thread since it started.

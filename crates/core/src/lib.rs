@@ -11,6 +11,7 @@ pub mod capture;
 pub mod figures;
 pub mod frame;
 pub mod frames;
+pub mod hls;
 pub mod hub;
 pub mod id;
 pub mod ingest;
