@@ -43,6 +43,7 @@ class Session:
 
 class CoreDouble:
     port = 8189
+    hls_port = 8081
     rtmp_port = 1935
     rtmps_port = 1936
 

@@ -75,11 +75,16 @@ class Engine:
         track for late joiners). ``rtmp`` turns RTMP on: an object of ``bind``,
         ``port`` (``null`` = RTMPS only), ``tls`` (``port``, ``certificate``,
         ``key``), ``max_connections``, ``connect_timeout_ms``,
-        ``stall_timeout_ms``. Raises ``CoreError`` ``config.*``.
+        ``stall_timeout_ms``. ``hls`` turns HLS on: an object of ``bind``, ``port``,
+        ``part_ms``, ``segment_ms``, ``window``, ``dvr_seconds``, ``dvr_dir``,
+        ``always``, ``idle_ms``, ``max_connections``, ``certificate``, ``key``. Raises ``CoreError`` ``config.*``.
         """
     @property
     def port(self) -> int:
         """The bound media port, UDP and TCP."""
+    @property
+    def hls_port(self) -> int | None:
+        """The bound HLS port, ``None`` when it is off."""
     @property
     def rtmp_port(self) -> int | None:
         """The bound RTMP port, ``None`` when it is off."""

@@ -29,6 +29,7 @@ from stagecast.kit.middleware import BodyLimit, ClientAddress, LastResort, Respo
 from stagecast.kit.window import FailureWindow, RequestRate
 from stagecast.livestreams import endpoints as livestreams_endpoints
 from stagecast.livestreams.door import Door
+from stagecast.livestreams.links import hls_origin
 from stagecast.livestreams.tasks import LivestreamWatch
 from stagecast.media.engine import Core, Engine, open_core
 from stagecast.operations import endpoints as operations_endpoints
@@ -95,13 +96,13 @@ def create_app(settings: Settings, open_media: Callable[[Settings], Core] = open
     dialects.install(app, ROUTERS)
     for router in ROUTERS:
         app.include_router(router)
-    app.router.default = Pages()
+    app.router.default = Pages(lambda request: livestreams_endpoints.request_links(request).hls)
     app.router.redirect_slashes = False
     app.add_middleware(LastResort)
     app.add_middleware(BodyLimit, limit=_body_limit(settings))
     app.add_middleware(RequestTimes, app_state=app.state)
     app.add_middleware(ClientAddress, trusted=settings.http.trusted_proxies)
-    app.add_middleware(ResponseHeaders, rule=response_headers)
+    app.add_middleware(ResponseHeaders, rule=_response_headers(settings))
     return app
 
 
@@ -116,7 +117,14 @@ def drain(app: FastAPI) -> None:
     app.state.dashboard_events.close()
 
 
-def response_headers(path: str) -> dict[str, str]:
+def _response_headers(settings: Settings) -> Callable[[str], dict[str, str]]:
+    def headers(path: str) -> dict[str, str]:
+        return response_headers(path, hls_origin(settings))
+
+    return headers
+
+
+def response_headers(path: str, hls: str) -> dict[str, str]:
     """The headers every response under a path carries."""
     if path.startswith(TEXT_PREFIXES):
         return {**_API, **_CORS}
@@ -127,7 +135,7 @@ def response_headers(path: str) -> dict[str, str]:
         "/openapi.json",
     }:
         return _API
-    return page_headers(path)
+    return page_headers(path, hls)
 
 
 def _body_limit(settings: Settings) -> Callable[[str], int]:

@@ -143,6 +143,36 @@ class RtmpSettings(Section):
     stall_timeout: Duration = timedelta(seconds=10)
 
 
+class HlsSettings(Section):
+    """LL-HLS: playback in any HLS player, about a second behind live."""
+
+    enabled: bool = True
+    bind: list[IPv4Address | IPv6Address] = [IPv4Address("0.0.0.0"), IPv6Address("::")]  # noqa: S104
+    port: Port = 8081
+    public_url: str = ""
+    part_duration: Annotated[
+        Duration, Field(ge=timedelta(milliseconds=50), le=timedelta(seconds=5))
+    ] = timedelta(milliseconds=200)
+    segment_duration: Annotated[
+        Duration, Field(ge=timedelta(milliseconds=500), le=timedelta(seconds=30))
+    ] = timedelta(seconds=2)
+    window: Annotated[int, Field(ge=3, le=100)] = 6
+    dvr: Literal["off", "event"] | Duration = "off"
+    always: bool = False
+    idle_timeout: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(seconds=30)
+    max_connections: Annotated[int, Field(ge=10, le=1_000_000)] = 10_000
+
+    @field_validator("public_url")
+    @classmethod
+    def _base_address(cls, value: str) -> str:
+        value = value.rstrip("/")
+        if value and (
+            urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname
+        ):
+            raise ValueError(f"{value!r} is not a base address; write 'https://hls.example.org'")
+        return value
+
+
 class AccountSettings(Section):
     """People who log in to the dashboard."""
 
@@ -209,6 +239,7 @@ class Settings(Section):
     tls: TlsSettings = TlsSettings()
     media: MediaSettings = MediaSettings()
     rtmp: RtmpSettings = RtmpSettings()
+    hls: HlsSettings = HlsSettings()
     accounts: AccountSettings = AccountSettings()
     streams: StreamSettings = StreamSettings()
     livestreams: LivestreamSettings = LivestreamSettings()

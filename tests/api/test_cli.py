@@ -214,7 +214,8 @@ def served(home: Path, *arguments: str, tls: bool = False) -> Generator[Process]
     log = home.parent / "log"
     env = {
         **os.environ, "STAGECAST_DATA": str(home), "STAGECAST_MEDIA__PORT": "0",
-        "STAGECAST_RTMP__ENABLED": "false", "STAGECAST_HTTP__BIND": "127.0.0.1",
+        "STAGECAST_RTMP__ENABLED": "false", "STAGECAST_HLS__ENABLED": "false",
+        "STAGECAST_HTTP__BIND": "127.0.0.1",
     }  # fmt: skip
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -309,7 +310,7 @@ def test_start_problem_is_one_clear_line(tmp_path: Path) -> None:
         taken.listen()
         env = {
             **os.environ, "STAGECAST_DATA": str(tmp_path / "data"), "STAGECAST_MEDIA__PORT": "0",
-            "STAGECAST_RTMP__ENABLED": "false",
+            "STAGECAST_RTMP__ENABLED": "false", "STAGECAST_HLS__ENABLED": "false",
             "STAGECAST_HTTP__BIND": "127.0.0.1", "STAGECAST_HTTP__PORT": str(taken.getsockname()[1]),
         }  # fmt: skip
         result = subprocess.run(

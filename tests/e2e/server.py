@@ -66,6 +66,7 @@ class Server:
             "STAGECAST_DATA": str(self.data),
             "STAGECAST_HTTP__PORT": str(self.port),
             "STAGECAST_MEDIA__PORT": str(self.media_port),
+            "STAGECAST_HLS__PORT": "0",
             "STAGECAST_RTMP__PORT": "0",
             "STAGECAST_RTMP__TLS_PORT": "0",
             "STAGECAST_LOG__FORMAT": "json",

@@ -26,6 +26,7 @@ use tokio::sync::oneshot;
 use crate::admission::{Admissions, Verdict};
 use crate::events::{Event, EventQueue};
 use crate::frames::FrameHub;
+use crate::hls::{self, EngineDoors, HlsConfig};
 use crate::rtmp::{self, RtmpConfig};
 use crate::runtime::Runtime;
 use crate::webrtc::feed::BurstWait;
@@ -67,6 +68,8 @@ pub struct EngineConfig {
     pub burst_wait_us: u64,
     /// RTMP and RTMPS; absent means off.
     pub rtmp: Option<RtmpConfig>,
+    /// HLS; none means off.
+    pub hls: Option<HlsConfig>,
 }
 
 impl Default for EngineConfig {
@@ -85,6 +88,7 @@ impl Default for EngineConfig {
             ring_max_ms: 6_000,
             burst_wait_us: 5_000,
             rtmp: None,
+            hls: None,
         }
     }
 }
@@ -246,6 +250,7 @@ pub struct Engine {
     config: EngineConfig,
     port: u16,
     rtmp: rtmp::Ports,
+    hls: Option<hls::Server>,
 }
 
 impl Engine {
@@ -315,9 +320,17 @@ impl Engine {
             config,
             port,
             rtmp: rtmp::Ports::default(),
+            hls: None,
         };
         if let Some(config) = &engine.config.rtmp {
             engine.rtmp = rtmp::start(config, &engine)?;
+        }
+        if let Some(config) = &engine.config.hls {
+            let doors = Arc::new(EngineDoors::new(&engine));
+            let server = hls::Server::start(config, doors, engine.runtime.handle());
+            let server = server
+                .map_err(|e| invalid(&format!("cannot serve HLS on port {}", config.port), &e))?;
+            engine.hls = Some(server);
         }
         Ok(engine)
     }
@@ -330,6 +343,11 @@ impl Engine {
     /// The bound ports of RTMP and RTMPS.
     pub fn rtmp_ports(&self) -> rtmp::Ports {
         self.rtmp
+    }
+
+    /// The bound port of HLS.
+    pub fn hls_port(&self) -> Option<u16> {
+        self.hls.as_ref().map(hls::Server::port)
     }
 
     pub(crate) fn shared(&self) -> Arc<Shared> {
@@ -372,6 +390,11 @@ impl Engine {
             figures.sources.extend(report.sources.iter().cloned());
             figures.sessions.extend(report.sessions.iter().cloned());
         }
+        figures.hls = self
+            .hls
+            .as_ref()
+            .map(hls::Server::figures)
+            .unwrap_or_default();
         figures
     }
 

@@ -7,6 +7,7 @@ pub mod admission;
 pub mod engine;
 pub mod events;
 pub mod frames;
+pub mod hls;
 pub mod rtmp;
 pub mod runtime;
 pub mod webrtc;

@@ -79,6 +79,11 @@ impl Engine {
     }
 
     #[getter]
+    fn hls_port(&self) -> Option<u16> {
+        self.engine.hls_port()
+    }
+
+    #[getter]
     fn rtmp_port(&self) -> Option<u16> {
         self.engine.rtmp_ports().plain
     }

@@ -46,15 +46,27 @@ class Links:
         return f"{self.base}/viewer?streamId={account_id}/{quote(stream_name, safe='')}"
 
 
+def hls_origin(settings: Settings) -> str:
+    """HLS as a page's policy names it: on whatever host the page was asked for."""
+    if settings.hls.public_url:
+        return settings.hls.public_url
+    scheme = "http" if settings.tls.mode == "off" else "https"
+    return f"{scheme}://*:{settings.hls.port or '*'}"
+
+
 def links(settings: Settings, engine: Engine, scheme: str, netloc: str) -> Links:
     """``scheme`` and ``netloc`` are those of the request; the settings' public address comes first."""
     base = settings.public_url or f"{scheme}://{netloc}"
     host = urlsplit(base).hostname or "localhost"
     host = f"[{host}]" if ":" in host else host
+    hls = settings.hls.public_url
+    if not hls:
+        tls = "" if settings.tls.mode == "off" else "s"
+        hls = f"http{tls}://{host}:{engine.hls_port or settings.hls.port}"
     return Links(
         base=base,
         rtmp=engine.rtmp_port,
         rtmps=engine.rtmps_port,
         srt=8890,
-        hls=f"http://{host}:8081",
+        hls=hls,
     )

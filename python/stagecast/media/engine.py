@@ -9,6 +9,7 @@ does not hold up the loop.
 import asyncio
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -22,6 +23,7 @@ from stagecast.tls import self_signed_files, tls_files
 
 _log = structlog.stdlib.get_logger(__name__)
 _FIGURES_SECONDS = 1.0
+_WHOLE_EVENT = 2**64 - 1  # seconds of DVR that no stream reaches
 _R = TypeVar("_R")
 
 
@@ -54,6 +56,8 @@ class Core(Protocol):
 
     @property
     def port(self) -> int: ...
+    @property
+    def hls_port(self) -> int | None: ...
     @property
     def rtmp_port(self) -> int | None: ...
     @property
@@ -115,6 +119,7 @@ def core_config(settings: Settings) -> bytes:
             "ring_max_ms": _milliseconds(media.ring_duration.total_seconds()),
             "burst_wait_us": round(media.burst_wait.total_seconds() * 1_000_000),
             "rtmp": _rtmp_config(settings) if settings.rtmp.enabled else None,
+            "hls": _hls_config(settings) if settings.hls.enabled else None,
         }
     ).encode()
 
@@ -132,6 +137,30 @@ def _rtmp_config(settings: Settings) -> dict[str, Any]:
         "max_connections": rtmp.max_connections,
         "connect_timeout_ms": _milliseconds(rtmp.connect_timeout.total_seconds()),
         "stall_timeout_ms": _milliseconds(rtmp.stall_timeout.total_seconds()),
+    }
+
+
+def _hls_config(settings: Settings) -> dict[str, Any]:
+    hls = settings.hls
+    tls = tls_files(settings)
+    certificate, key = (str(path) for path in tls) if tls else (None, None)
+    if isinstance(hls.dvr, timedelta):
+        dvr_seconds = round(hls.dvr.total_seconds())
+    else:
+        dvr_seconds = _WHOLE_EVENT if hls.dvr == "event" else 0
+    return {
+        "bind": [str(address) for address in hls.bind],
+        "port": hls.port,
+        "part_ms": _milliseconds(hls.part_duration.total_seconds()),
+        "segment_ms": _milliseconds(hls.segment_duration.total_seconds()),
+        "window": hls.window,
+        "dvr_seconds": dvr_seconds,
+        "dvr_dir": str(settings.data / "hls"),
+        "always": hls.always,
+        "idle_ms": _milliseconds(hls.idle_timeout.total_seconds()),
+        "max_connections": hls.max_connections,
+        "certificate": certificate,
+        "key": key,
     }
 
 
@@ -162,6 +191,11 @@ class Engine:
     def port(self) -> int:
         """The bound media port, UDP and TCP."""
         return self._core.port
+
+    @property
+    def hls_port(self) -> int | None:
+        """The bound port of HLS; None where it is off."""
+        return self._core.hls_port
 
     @property
     def rtmp_port(self) -> int | None:

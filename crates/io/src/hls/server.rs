@@ -1,0 +1,190 @@
+//! The listener: accepts connections, finds out which HTTP they speak.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use stagecast_core::figures::HlsFigures;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::doors::Doors;
+use super::service::Service;
+use super::streams::Streams;
+use super::{HlsConfig, http1, http2, prefixed, tls};
+
+/// What every HTTP/2 connection begins with (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// A connection must say something within this time.
+const GREETING: Duration = Duration::from_secs(10);
+/// How often sources that went live are looked for.
+const LOOK: Duration = Duration::from_millis(500);
+/// After a failure of `accept`, such as too many open files.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The HLS server of an engine; it stops with the runtime.
+pub struct Server {
+    port: u16,
+    streams: Arc<Streams>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("port", &self.port)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Bind the port and begin to serve.
+    pub fn start(config: &HlsConfig, doors: Arc<dyn Doors>, runtime: &Handle) -> io::Result<Self> {
+        let _in_runtime = runtime.enter();
+        let acceptor = match (&config.certificate, &config.key) {
+            (Some(certificate), Some(key)) => Some(tls::acceptor(certificate, key)?),
+            _ => None,
+        };
+        let (port, listeners) = bind(&config.bind, config.port)?;
+        let streams = Arc::new(Streams::new(Arc::clone(&doors), config.clone()));
+        let service = Arc::new(Service::new(doors, Arc::clone(&streams)));
+        let room = Arc::new(Semaphore::new(config.max_connections));
+        for listener in listeners {
+            let accepting = accept(
+                listener,
+                acceptor.clone(),
+                Arc::clone(&service),
+                Arc::clone(&room),
+            );
+            runtime.spawn(accepting);
+        }
+        if config.always {
+            let streams = Arc::clone(&streams);
+            runtime.spawn(async move {
+                let mut look = tokio::time::interval(LOOK);
+                loop {
+                    look.tick().await;
+                    streams.start_live();
+                }
+            });
+        }
+        Ok(Self { port, streams })
+    }
+
+    /// The bound port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Players of all sources that are segmented.
+    pub fn figures(&self) -> Vec<HlsFigures> {
+        self.streams.figures()
+    }
+}
+
+/// Listeners on all addresses, on one port; addresses of a family that the machine lacks are left out.
+fn bind(addresses: &[IpAddr], port: u16) -> io::Result<(u16, Vec<TcpListener>)> {
+    let mut bound = port;
+    let mut listeners = Vec::new();
+    for &address in addresses {
+        let socket = listen(SocketAddr::new(address, bound));
+        match socket {
+            Ok(listener) => {
+                bound = listener.local_addr()?.port();
+                listeners.push(listener);
+            }
+            Err(error)
+                if error.raw_os_error() == Some(libc::EAFNOSUPPORT) && addresses.len() > 1 => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if listeners.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::AddrNotAvailable,
+            "no address to bind",
+        ));
+    }
+    Ok((bound, listeners))
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(4096)?;
+    TcpListener::from_std(socket.into())
+}
+
+async fn accept(
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    service: Arc<Service>,
+    room: Arc<Semaphore>,
+) {
+    loop {
+        // As many connections as the settings allow: others wait in the kernel's queue.
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
+            return;
+        };
+        let (socket, remote) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::debug!("hls accept: {error}");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let (acceptor, service) = (acceptor.clone(), Arc::clone(&service));
+        tokio::spawn(async move {
+            // A player that goes away in the middle is no fault of anybody.
+            if let Err(error) = greet(socket, remote, acceptor, service).await {
+                tracing::trace!("hls connection: {error}");
+            }
+            drop(permit);
+        });
+    }
+}
+
+async fn greet(
+    socket: TcpStream,
+    remote: SocketAddr,
+    acceptor: Option<TlsAcceptor>,
+    service: Arc<Service>,
+) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let Some(acceptor) = acceptor else {
+        return speak(socket, remote, service).await;
+    };
+    let socket = timeout(GREETING, acceptor.accept(socket)).await??;
+    if socket.get_ref().1.alpn_protocol() == Some(b"h2") {
+        return http2::serve(socket, remote, service).await;
+    }
+    http1::serve(socket, Vec::new(), remote, &service).await
+}
+
+/// Without TLS the first bytes tell: HTTP/2 with prior knowledge, or HTTP/1.1.
+async fn speak(mut socket: TcpStream, remote: SocketAddr, service: Arc<Service>) -> io::Result<()> {
+    let mut read = Vec::with_capacity(2048);
+    while read.len() < PREFACE.len() && PREFACE.starts_with(&read) {
+        if timeout(GREETING, socket.read_buf(&mut read)).await?? == 0 {
+            return Ok(());
+        }
+    }
+    if read.starts_with(PREFACE) {
+        return http2::serve(prefixed::Prefixed::new(read, socket), remote, service).await;
+    }
+    http1::serve(socket, read, remote, &service).await
+}

@@ -1,0 +1,308 @@
+//! What a request gets.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use stagecast_core::hls::Found;
+use stagecast_proto::hls::request::{File, Path, Query, percent_decode};
+use stagecast_proto::hls::with_query;
+
+use super::doors::{Ask, Doors};
+use super::gate::{Gate, Refused};
+use super::stream::{Channel, Stream};
+use super::streams::Streams;
+use super::version::{Body, Version};
+use super::{Method, Request, Response};
+use crate::engine::random;
+
+/// How long the first players wait until there is something to play.
+const START: Duration = Duration::from_secs(10);
+/// A blocked request gives up after so many target durations (RFC 8216bis §6.2.5.2).
+const PATIENCE: u32 = 3;
+
+const PLAYLIST: &str = "application/vnd.apple.mpegurl";
+const MP4: &str = "video/mp4";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// A name never means something else, so what it names may be kept for ever.
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
+/// What a player asked for by number stays true.
+const BLOCKED: &str = "public, max-age=12";
+/// What comes next may come at any time.
+const SHORT: &str = "public, max-age=1";
+const NEVER: &str = "no-store";
+
+/// Answers requests; shared by all connections.
+pub(super) struct Service {
+    gate: Arc<Gate>,
+    pub(super) streams: Arc<Streams>,
+    sessions: AtomicU64,
+}
+
+impl Response {
+    fn refuse(status: u16, message: &str) -> Self {
+        Self {
+            status,
+            content_type: TEXT,
+            cache: if status == 404 { SHORT } else { NEVER },
+            etag: None,
+            gzip: false,
+            varies: false,
+            body: Bytes::copy_from_slice(message.as_bytes()),
+        }
+    }
+
+    fn media(bytes: Bytes) -> Self {
+        Self {
+            status: 200,
+            content_type: MP4,
+            cache: FOR_EVER,
+            etag: None,
+            gzip: false,
+            varies: false,
+            body: bytes,
+        }
+    }
+}
+
+impl From<Refused> for Response {
+    fn from(refused: Refused) -> Self {
+        Self::refuse(refused.status, &refused.message)
+    }
+}
+
+fn not_found(what: &str) -> Response {
+    Response::refuse(404, what)
+}
+
+impl Service {
+    pub(super) fn new(doors: Arc<dyn Doors>, streams: Arc<Streams>) -> Self {
+        Self {
+            gate: Arc::new(Gate::new(doors)),
+            streams,
+            sessions: AtomicU64::new(u64::from_be_bytes(random())),
+        }
+    }
+
+    /// The answer to a request; what `HEAD` leaves out is left out by the caller.
+    pub(super) async fn answer(&self, request: Request<'_>) -> Response {
+        match request.method {
+            Method::Get | Method::Head => {}
+            Method::Options => {
+                return Response {
+                    status: 204,
+                    cache: NEVER,
+                    ..Response::refuse(204, "")
+                };
+            }
+            Method::Other => return Response::refuse(405, "Use GET, HEAD or OPTIONS."),
+        }
+        let (path, query) = request
+            .target
+            .split_once('?')
+            .unwrap_or((request.target, ""));
+        let Some(path) = Path::parse(path) else {
+            return not_found("There is no such file.");
+        };
+        let query = match Query::parse(query) {
+            Ok(query) => query,
+            Err(error) => return Response::refuse(400, &error.to_string()),
+        };
+        self.serve(request, path, query)
+            .await
+            .unwrap_or_else(|refusal| refusal)
+    }
+
+    /// The answer to a request that has a body.
+    pub(super) fn refuse_body(&self) -> Response {
+        let _ = self;
+        Response::refuse(413, "Requests have no body here.")
+    }
+
+    async fn serve(
+        &self,
+        request: Request<'_>,
+        path: Path<'_>,
+        query: Query,
+    ) -> Result<Response, Response> {
+        let ip = request.remote.ip();
+        let key = (path.playback, query.rest.as_str(), ip, request.origin);
+        let ask = || Ask {
+            path: percent_decode(path.playback),
+            query: query.parameters(),
+            remote: ip,
+            origin: request.origin.map(str::to_owned),
+        };
+        let source = self.gate.check(key, ask).await?;
+        let stream = match path.file {
+            File::Multivariant | File::Media(_) => self.streams.open(&source),
+            _ => self.streams.find(&source),
+        };
+        let stream = stream.ok_or_else(|| not_found("The stream is not live."))?;
+        match path.file {
+            File::Multivariant => self.multivariant(&request, &stream, &query).await,
+            File::Media(name) => {
+                let session = query.session.as_deref().unwrap_or_default();
+                let now = Instant::now();
+                stream.viewers.seen(session, ip, request.user_agent, now);
+                media(&request, &stream, name, &query).await
+            }
+            File::Init(name, number) => {
+                let channel = channel(&stream, name)?;
+                let version = Arc::clone(&channel.versions.borrow());
+                found(version.view.init(number))
+            }
+            File::Segment(name, number) => segment(&stream, name, number).await,
+            File::Part(name, number, part) => {
+                let channel = channel(&stream, name)?;
+                wait_for_part(&channel, number, part).await
+            }
+        }
+    }
+
+    async fn multivariant(
+        &self,
+        request: &Request<'_>,
+        stream: &Stream,
+        query: &Query,
+    ) -> Result<Response, Response> {
+        let mut listing = stream.listing.subscribe();
+        let ready = tokio::time::timeout(START, listing.wait_for(Option::is_some)).await;
+        let text = match ready {
+            Ok(Ok(listing)) => listing.clone(),
+            _ => None,
+        };
+        let text = text.ok_or_else(|| Response::refuse(503, "The stream has not begun."))?;
+        // Counted, not random: it tells players apart and opens nothing.
+        let session = match &query.session {
+            Some(session) => session.clone(),
+            None => format!("{:x}", self.sessions.fetch_add(1, Ordering::Relaxed)),
+        };
+        let body = Body::new(with_query(&text, &query.rest_with_session(&session)));
+        Ok(playlist(request, &body, None, NEVER))
+    }
+}
+
+fn channel(stream: &Stream, name: &str) -> Result<Arc<Channel>, Response> {
+    stream
+        .channel(name)
+        .ok_or_else(|| not_found("The stream has no such rendition."))
+}
+
+/// A playlist in the form that the player takes.
+fn playlist(request: &Request, body: &Body, etag: Option<String>, cache: &'static str) -> Response {
+    let packed = request.gzip.then(|| body.gzip()).flatten();
+    let etag = etag.map(|tag| format!("\"{tag}{}\"", if packed.is_some() { "-gz" } else { "" }));
+    let known = |tag: &String| {
+        request
+            .if_none_match
+            .is_some_and(|known| known.contains(tag))
+    };
+    if etag.as_ref().is_some_and(known) {
+        return Response {
+            status: 304,
+            etag,
+            cache,
+            varies: true,
+            ..Response::refuse(304, "")
+        };
+    }
+    Response {
+        status: 200,
+        content_type: PLAYLIST,
+        cache,
+        etag,
+        gzip: packed.is_some(),
+        varies: true,
+        body: packed.unwrap_or(&body.plain).clone(),
+    }
+}
+
+async fn media(
+    request: &Request<'_>,
+    stream: &Stream,
+    name: &str,
+    query: &Query,
+) -> Result<Response, Response> {
+    let channel = begun(stream, name).await?;
+    if channel.stale.load(Ordering::Relaxed) {
+        return Err(not_found("The rendition has stopped; take another one."));
+    }
+    let mut version = Arc::clone(&channel.versions.borrow());
+    let mut cache = SHORT;
+    if let Some(segment) = query.msn {
+        cache = BLOCKED;
+        if !version.view.ended && version.view.is_absurd(segment, query.part) {
+            return Err(Response::refuse(
+                400,
+                "_HLS_msn or _HLS_part is too far ahead.",
+            ));
+        }
+        if !version.view.has(segment, query.part) {
+            version = wait(&channel, |version| version.view.has(segment, query.part)).await?;
+        }
+    }
+    let body = version.body(query.skip, &query.rest);
+    let skip = if query.skip { "-d" } else { "" };
+    let etag = format!("{:x}-{}{skip}", stream.epoch, version.number);
+    Ok(playlist(request, &body, Some(etag), cache))
+}
+
+/// A rendition that has something to play, for which the first players wait.
+async fn begun(stream: &Stream, name: &str) -> Result<Arc<Channel>, Response> {
+    if stream.listing.borrow().is_none() {
+        let mut listing = stream.listing.subscribe();
+        // What comes of it is seen below.
+        let _ = tokio::time::timeout(START, listing.wait_for(Option::is_some)).await;
+    }
+    channel(stream, name)
+}
+
+/// The first version that `is_it`.
+async fn wait(
+    channel: &Channel,
+    is_it: impl Fn(&Version) -> bool,
+) -> Result<Arc<Version>, Response> {
+    let mut versions = channel.versions.subscribe();
+    let target = versions.borrow().view.target_duration;
+    let patience = Duration::from_secs(u64::from(target * PATIENCE));
+    let version = tokio::time::timeout(patience, versions.wait_for(|version| is_it(version))).await;
+    match version {
+        Ok(Ok(version)) => Ok(Arc::clone(&version)),
+        _ => Err(Response::refuse(503, "The stream did not go on in time.")),
+    }
+}
+
+async fn wait_for_part(channel: &Channel, number: u64, part: u32) -> Result<Response, Response> {
+    let version = Arc::clone(&channel.versions.borrow());
+    match version.view.part(number, part) {
+        Found::Later => {
+            let there =
+                |version: &Version| !matches!(version.view.part(number, part), Found::Later);
+            let version = wait(channel, there).await?;
+            found(version.view.part(number, part))
+        }
+        other => found(other),
+    }
+}
+
+async fn segment(stream: &Stream, name: &str, number: u64) -> Result<Response, Response> {
+    let channel = channel(stream, name)?;
+    let version = Arc::clone(&channel.versions.borrow());
+    match (version.view.segment(number), &stream.disk) {
+        (Found::Old, Some(disk)) => match disk.read(name, number).await {
+            Ok(bytes) => Ok(Response::media(bytes)),
+            Err(_) => Err(not_found("The segment is gone.")),
+        },
+        (other, _) => found(other),
+    }
+}
+
+fn found(found: Found) -> Result<Response, Response> {
+    match found {
+        Found::Bytes(bytes) => Ok(Response::media(bytes)),
+        _ => Err(not_found("There is no such segment, or no longer.")),
+    }
+}

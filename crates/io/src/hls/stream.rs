@@ -1,0 +1,215 @@
+//! One source that is segmented: the task that feeds its segmenter, and what players read.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use stagecast_core::hls::{Change, Muxer, Settings, Wall};
+use stagecast_core::id::SourceKey;
+use stagecast_proto::hls::multivariant;
+use tokio::sync::watch;
+
+use super::disk::Disk;
+use super::doors::Frames;
+use super::version::Version;
+use super::viewers::Viewers;
+use crate::frames::FrameEvent;
+
+/// A publisher that comes back within this time goes on with the same playlists.
+const RECONNECT: Duration = Duration::from_secs(10);
+/// How often idleness and the end are looked at.
+const TICK: Duration = Duration::from_millis(500);
+/// Events that are taken before what changed is shown.
+const BATCH: usize = 256;
+/// A player that asks for no playlist for this long is gone.
+const VIEWER_GONE: Duration = Duration::from_secs(10);
+
+/// What a multivariant playlist lists, written with marks for the query.
+pub(super) type Listing = Arc<str>;
+
+/// A rendition as players read it: its newest version, and a bell that rings with every new one.
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub(super) versions: watch::Sender<Arc<Version>>,
+    /// It is far behind the others: players should take another one.
+    pub(super) stale: AtomicBool,
+}
+
+/// A source that is segmented.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) key: SourceKey,
+    pub(super) channels: RwLock<HashMap<Arc<str>, Arc<Channel>>>,
+    pub(super) listing: watch::Sender<Option<Listing>>,
+    pub(super) viewers: Viewers,
+    pub(super) disk: Option<Disk>,
+    /// Tells its entity tags from those of earlier segmenters.
+    pub(super) epoch: u64,
+    began: Instant,
+    /// Milliseconds after `began` at which somebody asked for something.
+    asked: AtomicU64,
+    /// The publisher did not come back: nothing will follow.
+    pub(super) ended: AtomicBool,
+    /// The task has stopped.
+    pub(super) stopped: AtomicBool,
+}
+
+impl Stream {
+    pub(super) fn new(key: SourceKey, disk: Option<Disk>, epoch: u64) -> Self {
+        Self {
+            key,
+            channels: RwLock::default(),
+            listing: watch::Sender::new(None),
+            viewers: Viewers::new(VIEWER_GONE),
+            disk,
+            epoch,
+            began: Instant::now(),
+            asked: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+        }
+    }
+
+    /// Somebody asks for something: the segmenter is not idle.
+    pub(super) fn touch(&self) {
+        let now = self.began.elapsed().as_millis() as u64;
+        self.asked.store(now, Ordering::Relaxed);
+    }
+
+    fn idle(&self) -> Duration {
+        let asked = Duration::from_millis(self.asked.load(Ordering::Relaxed));
+        self.began.elapsed().saturating_sub(asked)
+    }
+
+    pub(super) fn channel(&self, name: &str) -> Option<Arc<Channel>> {
+        let channels = self.channels.read().ok()?;
+        channels.get(name).cloned()
+    }
+
+    /// Show players what changed.
+    fn show(&self, muxer: &mut Muxer) {
+        let changes = muxer.changes();
+        if changes.is_empty() {
+            return;
+        }
+        for change in changes {
+            match change {
+                Change::View { name, view } => self.show_view(&name, view),
+                Change::Keep { name, segment } => {
+                    if let Some(disk) = &self.disk {
+                        disk.keep(&name, segment);
+                    }
+                }
+                Change::Forget { name, before } => {
+                    if let Some(disk) = &self.disk {
+                        disk.forget(&name, before);
+                    }
+                }
+            }
+        }
+        if let Ok(channels) = self.channels.read() {
+            for (name, channel) in channels.iter() {
+                channel.stale.store(muxer.is_stale(name), Ordering::Relaxed);
+            }
+        }
+        if let Some(renditions) = muxer.listing() {
+            let text = multivariant::write(&renditions);
+            self.listing.send_if_modified(|listing| {
+                let changed = listing.as_deref() != Some(&text);
+                if changed {
+                    *listing = Some(text.into());
+                }
+                changed
+            });
+        }
+    }
+
+    fn show_view(&self, name: &Arc<str>, view: stagecast_core::hls::View) {
+        if let Some(channel) = self.channel(name) {
+            channel.versions.send_modify(|version| {
+                *version = Arc::new(Version::new(version.number + 1, view));
+            });
+            return;
+        }
+        let channel = Channel {
+            versions: watch::Sender::new(Arc::new(Version::new(1, view))),
+            stale: AtomicBool::new(false),
+        };
+        if let Ok(mut channels) = self.channels.write() {
+            channels.insert(Arc::clone(name), Arc::new(channel));
+        }
+    }
+
+    /// Feed the segmenter until nobody wants it any more.
+    pub(super) async fn run(
+        self: Arc<Self>,
+        mut frames: Box<dyn Frames>,
+        settings: Settings,
+        idle: Option<Duration>,
+    ) {
+        let mut muxer = Muxer::new(settings, wall());
+        let mut gone: Option<Instant> = Some(Instant::now());
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = frames.next(), if !self.ended.load(Ordering::Relaxed) => {
+                    let Some(event) = event else { break };
+                    take(&mut muxer, event, &mut gone);
+                    for _ in 0..BATCH {
+                        let Some(event) = frames.try_next() else { break };
+                        take(&mut muxer, event, &mut gone);
+                    }
+                    self.show(&mut muxer);
+                }
+                _ = tick.tick() => {
+                    let ended = self.ended.load(Ordering::Relaxed);
+                    if !ended && gone.is_some_and(|since| since.elapsed() > RECONNECT) {
+                        muxer.end();
+                        self.show(&mut muxer);
+                        self.ended.store(true, Ordering::Relaxed);
+                    }
+                    let idle = idle.or(ended.then_some(RECONNECT * 3));
+                    if idle.is_some_and(|idle| self.idle() > idle) {
+                        break;
+                    }
+                }
+            }
+        }
+        muxer.end();
+        self.show(&mut muxer);
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+}
+
+fn take(muxer: &mut Muxer, event: FrameEvent, gone: &mut Option<Instant>) {
+    match event {
+        FrameEvent::Begin { .. } => {
+            *gone = None;
+            muxer.begin();
+        }
+        FrameEvent::Frame {
+            track,
+            layer,
+            frame,
+        } => {
+            *gone = None;
+            muxer.push(&track, &layer, &frame);
+        }
+        FrameEvent::Lost => muxer.lost(),
+        FrameEvent::End => {
+            *gone = Some(Instant::now());
+            muxer.pause();
+        }
+    }
+}
+
+/// The clocks, read at once.
+fn wall() -> Wall {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+    Wall {
+        instant: Instant::now(),
+        unix_us: unix.map_or(0, |since| since.as_micros() as i64),
+    }
+}
