@@ -18,6 +18,7 @@ describe('readParams', () => {
       controls: true,
       hidden: new Set(),
       startingQuality: null,
+      protocol: null,
       image: null,
     });
   });
@@ -30,6 +31,15 @@ describe('readParams', () => {
     for (const search of ['&muted', '&mute', '&muted=true', '&mute=1'])
       expect(readParams(`?streamId=a/b${search}`)?.muted).toBe(true);
     expect(readParams('?streamId=a/b&muted=false')?.muted).toBe(false);
+  });
+
+  it('takes a protocol that it knows', () => {
+    for (const [value, protocol] of [
+      ['hls', 'hls'],
+      ['webrtc', 'webrtc'],
+      ['rtmp', null],
+    ])
+      expect(readParams(`?streamId=a/b&protocol=${value}`)?.protocol).toBe(protocol);
   });
 
   it('hides parts by either way of asking', () => {

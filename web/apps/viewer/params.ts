@@ -15,6 +15,8 @@ export interface ViewerParams {
   hidden: ReadonlySet<Part>;
   /** `High`, `Medium`, `Low` or a height; null is automatic. */
   startingQuality: string | null;
+  /** How to play; null tries WebRTC first and HLS where it does not work. */
+  protocol: 'webrtc' | 'hls' | null;
   /** Picture shown while the stream is off. */
   image: string | null;
 }
@@ -41,6 +43,7 @@ export function readParams(search: string): ViewerParams | null {
     controls: flag(query, 'controls', true),
     hidden: new Set(hidden),
     startingQuality: query.get('startingQuality') || null,
+    protocol: protocolOf(query.get('protocol')),
     image: safeImage(query.get('image')),
   };
 }
@@ -49,6 +52,10 @@ function flag(query: URLSearchParams, name: string, absent: boolean): boolean {
   const value = query.get(name);
   if (value === null) return absent;
   return !['false', '0', 'no'].includes(value.toLowerCase());
+}
+
+function protocolOf(value: string | null): ViewerParams['protocol'] {
+  return value === 'webrtc' || value === 'hls' ? value : null;
 }
 
 function safeImage(url: string | null): string | null {

@@ -2,14 +2,17 @@
  * `<stagecast-player>`: one live stream in one element. Owns the video element, the controls and what
  * is shown over the picture; media comes from `Whep`. Never scrolls the page and never takes focus.
  */
+import { HlsFeed } from '$media/hls';
 import { Whep, type WhepState } from '$media/whep';
 import { el, iconButton, setIcon } from './dom';
+import { falls, hlsAddress } from './fallback';
 import { icons } from './icons';
 import { IdleChrome } from './idle';
 import { Notice, type Problem, problemOf } from './notice';
 import type { Part, ViewerParams } from './params';
 import css from './player.css?inline';
 import { QualityMenu } from './quality-menu';
+import { SeekBar } from './seek-bar';
 import { StatsPanel } from './stats-panel';
 import { strings } from './strings';
 import { Volume } from './volume';
@@ -56,7 +59,8 @@ function heading(text: string): HTMLElement {
 
 class Player {
   readonly #params: ViewerParams;
-  readonly #whep: Whep;
+  #feed: Whep | HlsFeed;
+  readonly #seek: SeekBar;
   readonly #video = el('video', { playsinline: true, 'data-testid': 'player-video' });
   /** The last picture, kept while the connection is made anew. */
   readonly #still = el('canvas', { class: 'still', hidden: true });
@@ -97,14 +101,16 @@ class Player {
 
   constructor(host: HTMLElement, params: ViewerParams) {
     this.#params = params;
-    const { accountId, streamName, token, sourceId } = params;
-    const path = [accountId, streamName].map(encodeURIComponent).join('/');
-    this.#whep = new Whep({ endpoint: `/api/whep/${path}`, token, sourceId });
-    this.#quality = new QualityMenu(params.startingQuality, (layer) => this.#whep.select(layer));
+    const { streamName } = params;
+    this.#feed = params.protocol === 'hls' ? this.#byHls() : this.#byWhep();
+    this.#seek = new SeekBar(this.#video, () => (this.#feed instanceof HlsFeed ? this.#feed.seekable : null));
+    this.#quality = new QualityMenu(params.startingQuality, (layer) => {
+      if (this.#feed instanceof Whep) this.#feed.select(layer);
+    });
     this.#wanted = params.autoplay;
     // Before anything is drawn: the offer is on its way while the controls are built.
     this.#listen();
-    if (this.#wanted) this.#whep.start();
+    if (this.#wanted) this.#feed.start();
 
     this.#volume = new Volume(this.#video, params.muted);
     this.#play = iconButton(strings.play, icons.play, 'play-button', () => this.#togglePlay());
@@ -112,10 +118,10 @@ class Player {
     this.#fullscreen = iconButton(strings.fullscreen, icons.maximize, 'fullscreen', () =>
       this.#toggleFullscreen(),
     );
-    this.#notice = new Notice(streamName, params.image, () => this.#whep.start());
+    this.#notice = new Notice(streamName, params.image, () => this.#feed.start());
     this.#stats = new StatsPanel(
       this.#video,
-      () => this.#whep.peer,
+      () => this.#feed.peer,
       () => this.#toggleStats(),
     );
     const top = this.#buildTop();
@@ -145,7 +151,8 @@ class Player {
     this.#leave.abort();
     clearTimeout(this.#pausedTimer);
     this.#stats.show(false);
-    void this.#whep.stop();
+    this.#seek.destroy();
+    void this.#feed.stop();
   }
 
   #buildTop(): HTMLElement {
@@ -161,7 +168,7 @@ class Player {
     const bar = el('div', { class: 'bar' });
     if (this.#has('play')) bar.append(this.#play);
     if (this.#has('volume')) bar.append(el('div', { class: 'volume' }, this.#mute, this.#slider));
-    bar.append(el('span', { class: 'gap' }));
+    bar.append(this.#seek.element);
     if (this.#has('settings'))
       bar.append(
         this.#quality.element,
@@ -178,15 +185,39 @@ class Player {
     return !this.#params.hidden.has(part);
   }
 
+  #byWhep(): Whep {
+    const { accountId, streamName, token, sourceId } = this.#params;
+    const path = [accountId, streamName].map(encodeURIComponent).join('/');
+    return new Whep({ endpoint: `/api/whep/${path}`, token, sourceId });
+  }
+
+  #byHls(): HlsFeed {
+    const { accountId, streamName, token } = this.#params;
+    const address = () => hlsAddress(accountId, streamName);
+    return new HlsFeed({ video: this.#video, address, token });
+  }
+
+  /** WebRTC does not work here: the same stream by HLS, a second later. */
+  #fallBack(): void {
+    void this.#feed.stop();
+    this.#video.srcObject = null;
+    this.#feed = this.#byHls();
+    this.#listen();
+    this.#feed.start();
+  }
+
   #listen(): void {
-    this.#whep.on('stream', (stream) => {
+    const feed = this.#feed;
+    const ours = () => feed === this.#feed;
+    feed.on('state', (state) => ours() && this.#onState(state));
+    feed.on('live', () => this.#render());
+    if (feed instanceof HlsFeed) return;
+    feed.on('stream', (stream) => {
       this.#video.srcObject = stream;
       void this.#tryToPlay();
     });
-    this.#whep.on('state', (state) => this.#onState(state));
-    this.#whep.on('live', () => this.#render());
-    this.#whep.on('qualities', (list) => this.#quality.show(list));
-    this.#whep.on('viewers', (viewers) => {
+    feed.on('qualities', (list) => this.#quality.show(list));
+    feed.on('viewers', (viewers) => {
       this.#count.textContent = viewers.toLocaleString('en');
       this.#viewers.title = strings.viewers(viewers);
       this.#viewers.setAttribute('aria-label', strings.viewers(viewers));
@@ -224,6 +255,11 @@ class Player {
   }
 
   #onState(state: WhepState): void {
+    if (this.#feed instanceof Whep && this.#params.protocol === null && falls(state)) {
+      this.#fallBack();
+      return;
+    }
+    if (this.#feed instanceof HlsFeed && state.name === 'playing') void this.#tryToPlay();
     if (state.name !== 'playing') this.#viewers.hidden = true;
     if (state.name === 'reconnecting') this.#keepPicture();
     else if (state.name !== 'connecting' && state.name !== 'playing') this.#still.hidden = true;
@@ -266,10 +302,11 @@ class Player {
     if (this.#wanted && !this.#video.paused) {
       this.#wanted = false;
       this.#video.pause();
-      this.#pausedTimer = setTimeout(() => void this.#whep.stop(), PAUSED_MS);
+      // What can be sought back to waits for who paused it.
+      if (!this.#seek.shown) this.#pausedTimer = setTimeout(() => void this.#feed.stop(), PAUSED_MS);
     } else {
       this.#wanted = true;
-      this.#whep.start();
+      this.#feed.start();
       void this.#tryToPlay();
     }
     this.#render();
@@ -318,7 +355,7 @@ class Player {
   /** Draws everything that follows from the state; cheap enough to be called at every change. */
   #render(): void {
     if (!this.#root) return; // The offer is made before there is anything to draw.
-    const { state, live } = this.#whep;
+    const { state, live } = this.#feed;
     const flowing = live && state.name === 'playing';
     const held = this.#seen && state.name === 'reconnecting';
     this.#badge.textContent = live ? strings.live : strings.notLive;

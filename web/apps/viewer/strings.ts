@@ -25,6 +25,10 @@ export const strings = {
   resumesByItself: 'If it goes on, it plays here by itself.',
   connecting: 'Connecting',
   reconnecting: 'Connection lost. Reconnecting…',
+  seek: 'Seek',
+  goLive: 'Go live',
+  behind: (seconds: number) =>
+    `-${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, '0')}`,
   soundOnly: 'Sound only',
   retry: 'Try again',
   detail: 'Technical detail',

@@ -31,7 +31,7 @@ export type WhepState =
   | { name: 'reconnecting'; cause: LostReason | SignallingError | 'restart'; delay: number }
   | { name: 'ended'; ending: SignallingError | Error };
 
-interface WhepEvents {
+export interface WhepEvents {
   state: WhepState;
   /** The tracks to play; a new one for each connection. */
   stream: MediaStream;

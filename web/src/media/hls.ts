@@ -1,0 +1,190 @@
+/**
+ * Watches one stream by LL-HLS, with the same face as `Whep`: waits for it to start, plays it, comes
+ * back after a loss. hls.js is loaded when it is needed and not before; browsers without Media Source
+ * Extensions play the address themselves.
+ */
+import type HlsJs from 'hls.js';
+import { pause } from './backoff';
+import { Emitter } from './emitter';
+import { SignallingError } from './signalling';
+import type { WhepEvents, WhepState } from './whep';
+
+export interface HlsOptions {
+  video: HTMLVideoElement;
+  /** `…/manifest/video.m3u8`; asked for when playing starts. */
+  address: () => Promise<string>;
+  token?: string | null;
+}
+
+/** What can be seen again: seconds on the video's clock. */
+export interface SeekRange {
+  start: number;
+  /** The newest that is played when nobody seeks. */
+  live: number;
+}
+
+const MIME = 'application/vnd.apple.mpegurl';
+const WAIT_MS = 2_000;
+const RETRY_MS = 1_000;
+/** A window that is shorter is only what live playback needs. */
+const MIN_SEEKABLE_SECONDS = 45;
+/** Answers that will not change by asking again. */
+const FINAL = new Set([400, 401, 403]);
+
+export class HlsFeed extends Emitter<WhepEvents> {
+  readonly #options: HlsOptions;
+  #hls: HlsJs | null = null;
+  #abort: AbortController | null = null;
+  #state: WhepState = { name: 'idle' };
+  #live = false;
+
+  constructor(options: HlsOptions) {
+    super();
+    this.#options = options;
+  }
+
+  get state(): WhepState {
+    return this.#state;
+  }
+
+  get live(): boolean {
+    return this.#live;
+  }
+
+  /** HLS has no peer connection. */
+  get peer(): null {
+    return null;
+  }
+
+  /** Seconds behind the capture of what is shown, as the playlist tells; null when it does not. */
+  get latency(): number | null {
+    const date = this.#hls?.playingDate;
+    return date ? Math.max(0, (Date.now() - date.getTime()) / 1000) : null;
+  }
+
+  /** What can be seen again, when there is more than live playback needs. */
+  get seekable(): SeekRange | null {
+    const { seekable } = this.#options.video;
+    if (seekable.length === 0) return null;
+    const start = seekable.start(0);
+    const live = this.#hls?.liveSyncPosition ?? seekable.end(seekable.length - 1);
+    return live - start >= MIN_SEEKABLE_SECONDS ? { start, live } : null;
+  }
+
+  start(): void {
+    if (this.#abort) return;
+    this.#abort = new AbortController();
+    this.#set({ name: 'connecting' });
+    void this.#run(this.#abort.signal);
+  }
+
+  async stop(): Promise<void> {
+    this.#abort?.abort();
+    this.#abort = null;
+    this.#drop();
+    this.#setLive(false);
+    this.#set({ name: 'idle' });
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    try {
+      for (;;) {
+        const reached = await this.#playOnce(signal);
+        this.#drop();
+        this.#setLive(false);
+        this.#set(
+          reached === 'played'
+            ? { name: 'reconnecting', cause: 'network', delay: RETRY_MS }
+            : { name: 'waiting' },
+        );
+        await pause(reached === 'played' ? RETRY_MS : WAIT_MS, signal);
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#abort = null;
+      this.#drop();
+      this.#setLive(false);
+      this.#set({ name: 'ended', ending: error instanceof Error ? error : new Error(String(error)) });
+    }
+  }
+
+  /** Plays until there is nothing to play, or no longer. */
+  async #playOnce(signal: AbortSignal): Promise<'waiting' | 'ended' | 'played'> {
+    const url = new URL(await this.#options.address(), location.href);
+    if (this.#options.token) url.searchParams.set('token', this.#options.token);
+    // Asked first, as a player's errors do not tell "not live" from "not allowed".
+    const answer = await fetch(url, { signal }).catch(() => null);
+    if (!answer) return 'waiting';
+    if (FINAL.has(answer.status)) throw new SignallingError(answer.status, await answer.text());
+    if (!answer.ok) return 'waiting';
+    const { default: Hls } = await import('hls.js');
+    signal.throwIfAborted();
+    return Hls.isSupported() ? this.#playWith(Hls, url.href, signal) : this.#playNatively(url.href, signal);
+  }
+
+  #playWith(Hls: typeof HlsJs, url: string, signal: AbortSignal): Promise<'ended' | 'played'> {
+    const hls = new Hls({
+      enableWorker: false,
+      lowLatencyMode: true,
+      backBufferLength: 60,
+      // A player that has fallen behind catches up so gently that nobody hears it.
+      maxLiveSyncPlaybackRate: 1.04,
+    });
+    this.#hls = hls;
+    return new Promise((resolve, reject) => {
+      let recovered = 0;
+      signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+      hls.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => {
+        this.#setLive(details.live);
+      });
+      hls.on(Hls.Events.FRAG_BUFFERED, () => {
+        if (this.#state.name !== 'playing') this.#set({ name: 'playing' });
+      });
+      hls.on(Hls.Events.ERROR, (_, { fatal, type }) => {
+        if (!fatal) return;
+        recovered += 1;
+        if (type === Hls.ErrorTypes.MEDIA_ERROR && recovered <= 3) hls.recoverMediaError();
+        else resolve('played');
+      });
+      this.#options.video.addEventListener('ended', () => resolve('ended'), { once: true, signal });
+      hls.attachMedia(this.#options.video);
+      hls.loadSource(url);
+    });
+  }
+
+  #playNatively(url: string, signal: AbortSignal): Promise<'ended' | 'played'> {
+    const { video } = this.#options;
+    if (!video.canPlayType(MIME)) throw new Error('This browser has no Media Source Extensions.');
+    return new Promise((resolve, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+      video.addEventListener('ended', () => resolve('ended'), { once: true, signal });
+      video.addEventListener('error', () => resolve('played'), { once: true, signal });
+      video.addEventListener(
+        'playing',
+        () => {
+          this.#setLive(true);
+          this.#set({ name: 'playing' });
+        },
+        { once: true, signal },
+      );
+      video.src = url;
+    });
+  }
+
+  #drop(): void {
+    this.#hls?.destroy();
+    this.#hls = null;
+    this.#options.video.removeAttribute('src');
+  }
+
+  #setLive(live: boolean): void {
+    if (live === this.#live) return;
+    this.#live = live;
+    this.emit('live', live);
+  }
+
+  #set(state: WhepState): void {
+    this.#state = state;
+    this.emit('state', state);
+  }
+}
