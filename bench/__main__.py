@@ -1,6 +1,6 @@
 """`make bench`: measure, print, and compare with what is promised.
 
-Usage: python -m bench [join] [forward] [churn] [--viewers N] [--joins N] [--cycles N] [--seconds N]
+Usage: python -m bench [join] [forward] [churn] [hls] [--viewers N] [--joins N] [--cycles N] [--seconds N]
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import churn, forward, join
+from bench import churn, forward, hls, join
 from bench.figures import machine
 
+PARTS = ("join", "forward", "churn", "hls")
 ARTIFACTS = Path(__file__).parent / ".artifacts"
 
 JOIN_P95_MS = 500
 FORWARD_P99_MS = 5
 RSS_GROWTH_MIB = 5
+HLS_P50_MS = 1000
+HLS_P95_MS = 1300
 # Worker threads and kept-alive connections come and go; a leak of 800 viewers is 800.
 WOBBLE = 8
 
@@ -28,16 +31,16 @@ WOBBLE = 8
 def main() -> int:
     """Run what is asked for (all by default); 1 when a promise is broken."""
     parser = argparse.ArgumentParser(prog="python -m bench")
-    parser.add_argument("parts", nargs="*", metavar="join|forward|churn")
+    parser.add_argument("parts", nargs="*", metavar="join|forward|churn|hls")
     parser.add_argument("--joins", type=int, default=50)
     parser.add_argument("--viewers", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--cycles", type=int, default=1000)
     options = parser.parse_args()
-    unknown = set(options.parts) - {"join", "forward", "churn"}
+    unknown = set(options.parts) - set(PARTS)
     if unknown:
         parser.error(f"there is no part {', '.join(sorted(unknown))}")
-    parts = options.parts or ["join", "forward", "churn"]
+    parts = options.parts or list(PARTS)
 
     results: dict[str, Any] = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     results["machine"] = machine()
@@ -55,6 +58,9 @@ def main() -> int:
     if "churn" in parts:
         results["churn"] = churn.measure(options.cycles, min(200, options.cycles // 2))
         verdicts.append(_print_churn(results["churn"]))
+    if "hls" in parts:
+        results["hls"] = hls.measure(max(options.seconds, 60))
+        verdicts.append(_print_hls(results["hls"]))
 
     ARTIFACTS.mkdir(exist_ok=True)
     path = ARTIFACTS / "bench.json"
@@ -68,6 +74,19 @@ def main() -> int:
 def _verdict(text: str, good: bool) -> bool:
     print(f"  {'kept' if good else 'BROKEN'}: {text}", flush=True)
     return good
+
+
+def _print_hls(figures: dict[str, Any]) -> bool:
+    latency = figures["latency_ms"]
+    print(f"\nLL-HLS in hls.js in Chromium, 720p30, parts of 200 ms, {figures['seconds']} s played")
+    print(
+        f"  first picture after {figures['first_picture_ms']} ms (page, script, playlists, media)"
+    )
+    print(f"  glass to glass p50 {latency['p50']:.0f} ms, p95 {latency['p95']:.0f} ms")
+    print(f"  {figures['frames']} frames, {figures['dropped']} dropped, {figures['stalls']} stalls")
+    kept = _verdict(f"p50 <= {HLS_P50_MS} ms", latency["p50"] <= HLS_P50_MS)
+    kept &= _verdict(f"p95 <= {HLS_P95_MS} ms", latency["p95"] <= HLS_P95_MS)
+    return kept & _verdict("no stall", figures["stalls"] == 0)
 
 
 def _print_join(name: str, figures: dict[str, Any]) -> bool:

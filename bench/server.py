@@ -44,6 +44,7 @@ class Server:
             "STAGECAST_MEDIA__PORT": str(free_port()),
             "STAGECAST_RTMP__PORT": "0",
             "STAGECAST_RTMP__TLS_PORT": "0",
+            "STAGECAST_HLS__PORT": "0",
         }
         self._log = Path(self._data.name) / "bench.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -82,6 +83,10 @@ class Server:
     @property
     def whip(self) -> str:
         return f"http://127.0.0.1:{self._port}/api/whip/{STREAM}"
+
+    @property
+    def viewer(self) -> str:
+        return f"http://127.0.0.1:{self._port}/viewer?streamId={self.account}/{STREAM}"
 
     @property
     def whep(self) -> str:

@@ -5,7 +5,7 @@
 //! (`ffmpeg -x264-params aud=1 -bf 0 -f h264`), AAC as ADTS. The stream is called `x`.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use stagecast_core::frame::{Config, Frame};
 use stagecast_core::{Codec, id::SourceKey};
@@ -90,6 +90,20 @@ fn audio(path: &str) -> Vec<Unit> {
     units
 }
 
+/// Pictures carry the time at which they were sent, as the load clients of the measurements read it.
+fn stamped(unit: &Unit) -> Arc<[u8]> {
+    if unit.track != "video" {
+        return Arc::clone(&unit.data);
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let nanos = now.map_or(0, |since| since.as_nanos());
+    let mut data = vec![0, 0, 0, 36, 6, 5, 32];
+    data.extend_from_slice(format!("STEERSTAMPHEAD01{nanos:016x}").as_bytes());
+    data.push(0x80);
+    data.extend_from_slice(&unit.data);
+    data.into()
+}
+
 struct File(Vec<Unit>, i64);
 
 struct Playing(mpsc::Receiver<FrameEvent>);
@@ -130,7 +144,7 @@ impl Doors for File {
                         dts_us: at,
                         keyframe: unit.keyframe,
                         capture: Instant::now(),
-                        data: Arc::clone(&unit.data),
+                        data: stamped(unit),
                     };
                     let event = FrameEvent::Frame {
                         track: unit.track.into(),

@@ -31,6 +31,11 @@ export class StagecastPlayer extends HTMLElement {
     this.#player ??= new Player(this, params);
   }
 
+  /** Seconds from capture to display when it plays by HLS, else null. */
+  get latency(): number | null {
+    return this.#player?.latency ?? null;
+  }
+
   /** Says why there is nothing to play. */
   refuse(problem: Problem): void {
     const notice = new Notice('', null, null);
@@ -121,7 +126,7 @@ class Player {
     this.#notice = new Notice(streamName, params.image, () => this.#feed.start());
     this.#stats = new StatsPanel(
       this.#video,
-      () => this.#feed.peer,
+      () => this.#feed,
       () => this.#toggleStats(),
     );
     const top = this.#buildTop();
@@ -145,6 +150,10 @@ class Player {
     this.#wire();
     this.#render();
     this.#renderVolume();
+  }
+
+  get latency(): number | null {
+    return this.#feed instanceof HlsFeed ? this.#feed.latency : null;
   }
 
   destroy(): void {

@@ -16,18 +16,25 @@ import { strings } from './strings';
 const NONE = '–';
 type Row = keyof typeof strings.figures;
 
+/** Where figures come from: a connection, or what a playlist tells. */
+interface Feed {
+  peer: RTCPeerConnection | null;
+  /** Seconds from capture to display. */
+  latency?: number | null;
+}
+
 export class StatsPanel {
   readonly element: HTMLElement;
   readonly #cells = new Map<Row, HTMLElement>();
   readonly #sampler = new StatsSampler();
-  readonly #peer: () => RTCPeerConnection | null;
+  readonly #feed: () => Feed;
   readonly #video: HTMLVideoElement;
   #probe: LatencyProbe | null = null;
   #timer: ReturnType<typeof setInterval> | undefined;
 
-  constructor(video: HTMLVideoElement, peer: () => RTCPeerConnection | null, onClose: () => void) {
+  constructor(video: HTMLVideoElement, feed: () => Feed, onClose: () => void) {
     this.#video = video;
-    this.#peer = peer;
+    this.#feed = feed;
     const list = el('dl');
     for (const [row, label] of Object.entries(strings.figures)) {
       const cell = el('dd', { 'data-figure': row }, NONE);
@@ -57,12 +64,23 @@ export class StatsPanel {
   }
 
   async #refresh(): Promise<void> {
-    const peer = this.#peer();
-    if (!peer) {
-      for (const cell of this.#cells.values()) cell.textContent = NONE;
-      return;
-    }
-    this.#fill(await this.#sampler.view(peer), peer);
+    const { peer, latency } = this.#feed();
+    if (peer) this.#fill(await this.#sampler.view(peer), peer);
+    else this.#fillFromVideo(latency ?? null);
+  }
+
+  /** Without a connection: what the video element knows, and the capture time in the playlist. */
+  #fillFromVideo(latency: number | null): void {
+    const { videoWidth, videoHeight, buffered, currentTime } = this.#video;
+    const end = buffered.length > 0 ? buffered.end(buffered.length - 1) : null;
+    const values: Partial<Record<Row, string>> = {
+      latency: latency === null ? NONE : `${formatMilliseconds(latency * 1000)} (${strings.comparesClocks})`,
+      resolution: formatResolution(videoWidth || null, videoHeight || null),
+      buffer: formatMilliseconds(end === null ? null : (end - currentTime) * 1000),
+      dropped: formatCount(this.#video.getVideoPlaybackQuality().droppedVideoFrames),
+      transport: latency === null ? NONE : 'HLS',
+    };
+    for (const [row, cell] of this.#cells) cell.textContent = values[row] ?? NONE;
   }
 
   #fill(stats: ViewStats, peer: RTCPeerConnection): void {
