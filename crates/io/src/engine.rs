@@ -37,6 +37,9 @@ use crate::webrtc::shard::{self, ShardReport};
 /// How long a media thread may take to answer a call.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Sessions that a media thread serves without effort.
+const EASY_LOAD: usize = 150;
+
 /// Settings; every one has a default.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -191,6 +194,8 @@ pub struct Shared {
     pub live: Mutex<HashMap<SourceKey, LiveSource>>,
     /// Where each session lives.
     pub placed: Mutex<HashMap<SessionId, usize>>,
+    /// How many sessions each thread has.
+    pub loads: Vec<AtomicUsize>,
     /// Latest figures of each thread.
     pub reports: Vec<Mutex<ShardReport>>,
     /// Counts publishers, so that readers notice a new one.
@@ -210,6 +215,19 @@ impl Shared {
         use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
         let hasher = BuildHasherDefault::<DefaultHasher>::default();
         (hasher.hash_one(&key.stream) % self.mailboxes.len() as u64) as usize
+    }
+
+    /// The thread for a viewer: that of the publisher while it has little to do, because packets
+    /// that stay on their thread cost less; then the one that has the least.
+    fn place_viewer(&self, key: &SourceKey) -> usize {
+        let load = |thread: usize| self.loads[thread].load(Ordering::Relaxed);
+        let home = self.home(key);
+        if load(home) < EASY_LOAD {
+            return home;
+        }
+        (0..self.loads.len())
+            .min_by_key(|&thread| load(thread))
+            .unwrap_or(home)
     }
 
     /// Whether one more session may come.
@@ -245,7 +263,6 @@ impl Shared {
 pub struct Engine {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    next_viewer: AtomicUsize,
     runtime: Runtime,
     config: EngineConfig,
     port: u16,
@@ -297,6 +314,7 @@ impl Engine {
             mailboxes,
             live: Mutex::default(),
             placed: Mutex::default(),
+            loads: (0..count).map(|_| AtomicUsize::default()).collect(),
             reports: (0..count).map(|_| Mutex::default()).collect(),
             generations: AtomicU32::new(1),
             closing: AtomicBool::new(false),
@@ -311,11 +329,9 @@ impl Engine {
                 .map_err(|e| invalid("cannot start a media thread", &e))?;
             threads.push(thread);
         }
-        let next_viewer = AtomicUsize::new(0);
         let mut engine = Self {
             shared,
             threads: Mutex::new(threads),
-            next_viewer,
             runtime,
             config,
             port,
@@ -433,8 +449,7 @@ impl Engine {
             .get(&key)
             .cloned()
             .ok_or(EngineError::NotLive)?;
-        let threads = self.shared.mailboxes.len();
-        let thread = self.next_viewer.fetch_add(1, Ordering::Relaxed) % threads;
+        let thread = self.shared.place_viewer(&key);
         let id = SessionId::from_random(random());
         let parsed = offer::parse(offer, Role::Viewer)?;
         let setup = ViewerSetup {

@@ -43,6 +43,8 @@ const FORGIVEN: Duration = Duration::from_secs(30);
 const TOLERATED: f64 = 1.3;
 /// A rate this little above the budget may fit.
 const CLOSE: f64 = 1.2;
+/// With this share lost audio suffers.
+const MUCH_LOSS: f64 = 0.1;
 /// With a queue of this length nothing is waited out.
 const LONG_QUEUE: Duration = Duration::from_millis(80);
 /// A queue to be drained before anything else, and when it is.
@@ -371,6 +373,12 @@ impl Allocator {
         budget: Bitrate,
         network: &Network,
     ) -> Option<usize> {
+        // Below the lowest there is no picture at all: not for a doubt, only when audio is in danger.
+        let in_danger = network.queue >= LONG_QUEUE || network.loss >= MUCH_LOSS;
+        if current == 0 && !in_danger {
+            self.too_much_since = None;
+            return Some(current);
+        }
         let since = *self.too_much_since.get_or_insert(now);
         let patient = now.saturating_duration_since(since) < PATIENCE;
         // A small deficit without a queue may be noise; if it is not, the queue will tell.
@@ -381,7 +389,8 @@ impl Allocator {
             return Some(current);
         }
         self.too_much_since = None;
-        ladder.highest(|rung| rung.rate <= budget)
+        let lowest = (!in_danger).then_some(0);
+        ladder.highest(|rung| rung.rate <= budget).or(lowest)
     }
 
     fn up(

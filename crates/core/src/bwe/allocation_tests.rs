@@ -167,8 +167,11 @@ fn video_pauses_when_not_even_the_lowest_layer_fits() {
     let mut viewer = Viewer::new(600);
     viewer.run(1.0);
     viewer.estimate(120, Some(Congestion::Delay));
+    assert_eq!(layer(viewer.update()), Some(0), "a doubt is not enough");
+    viewer.network.queue = LONG_QUEUE;
     let decision = viewer.update();
     assert_eq!((decision.target, decision.stop), (None, true));
+    viewer.network.queue = Duration::ZERO;
     assert_eq!(decision.allocated, AUDIO);
     viewer.estimate(120, None);
     let decision = viewer.run(5.0);
@@ -235,6 +238,7 @@ fn viewer_may_force_a_layer_or_a_maximum() {
     };
     assert_eq!(layer(viewer.run(0.1)), Some(2));
     viewer.estimate(700, Some(Congestion::Delay));
+    viewer.network.queue = LONG_QUEUE;
     assert_eq!(viewer.update().target, None, "no other instead");
 }
 

@@ -12,7 +12,7 @@ use aws_lc_rs::{constant_time, digest, hmac};
 use dimpl::{Dtls, DtlsCertificate, Output, SrtpProfile};
 use is::stun::StunMessage;
 
-use crate::outbox::{Outbox, Path};
+use crate::outbox::{Lane, Outbox, Path};
 use crate::session::{Credentials, Refusal};
 use crate::srtp::{self, Opener, Profile, Sealer};
 
@@ -185,7 +185,7 @@ impl Connection {
             self.path = Some(from);
         }
         let reply = StunMessage::binding_reply(message.trans_id(), from.remote);
-        out.push_with(from, 256, |room| {
+        out.push_with(from, Lane::Control, 256, |room| {
             reply
                 .to_bytes(Some(self.local.password.as_bytes()), room, hmac_sha1)
                 .ok()

@@ -2,7 +2,7 @@
 //! in place. One pass, no allocation; this is where a forwarding server spends
 //! its time.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use stagecast_proto::codec::{Codec, Kind};
 use stagecast_proto::ntp::Ntp;
@@ -13,17 +13,19 @@ use stagecast_proto::rtp::ext::{AbsCaptureTime, AudioLevel, TransportSequence};
 use super::answer::{AcceptedPayload, ExtensionIds, Line};
 use super::clock::WallClock;
 use super::history::{History, Sent};
+use super::quality::Quality;
+use crate::bwe::{PacketKind, Probe};
 use crate::hub::{EgressTransport, Outgoing, Source};
-use crate::outbox::{Outbox, Path};
+use crate::outbox::{Lane, Outbox, Path};
 use crate::packet::{Format, Packet};
 use crate::srtp::Sealer;
 
 /// Largest header that is written: fixed part and all extensions.
 const HEADER_ROOM: usize = 64;
-/// Retransmissions may use at most this share of what was sent, as a divisor …
-const RTX_SHARE: u64 = 2;
-/// … and save up to so many bytes of it.
-const RTX_SAVINGS: u64 = 256 << 10;
+/// Padding of a packet that holds nothing else, at most (RFC 3550 §5.1).
+const MAX_PADDING: usize = 255;
+/// The P bit of the first byte of an RTP header.
+const PADDING_BIT: u8 = 0x20;
 
 /// One RTP stream to a viewer.
 #[derive(Debug)]
@@ -32,7 +34,8 @@ pub struct Stream {
     last: Option<(Format, Option<AcceptedPayload>)>,
     history: History,
     rtx_seq: u64,
-    rtx_budget: u64,
+    /// Sequence number of the newest keyframe's first packet: what is older need not be repaired.
+    keyframe: u64,
     packets: u64,
     octets: u64,
     /// Newest timestamp and when it was captured, for sender reports.
@@ -48,7 +51,7 @@ impl Stream {
             last: None,
             history: History::default(),
             rtx_seq: u64::from(rtx_seq & 0x7fff),
-            rtx_budget: 64 << 10,
+            keyframe: 0,
             packets: 0,
             octets: 0,
             newest: None,
@@ -129,6 +132,8 @@ pub fn fit(offered: Format, stream: Format) -> Option<u32> {
 pub struct Egress<'a> {
     /// The viewer's streams.
     pub streams: &'a mut [Stream],
+    /// Told of every packet.
+    pub quality: &'a mut Quality,
     /// Its keys.
     pub sealer: &'a Sealer,
     /// Next transport-wide sequence number.
@@ -173,7 +178,11 @@ impl EgressTransport for Egress<'_> {
         let payload = &out.packet.payload;
         let room = HEADER_ROOM + payload.len() + self.sealer.profile().rtp_overhead();
         let sealer = self.sealer;
-        let sent = self.out.push_with(self.path, room, |buffer| {
+        let lane = match out.kind {
+            Kind::Audio => Lane::Audio,
+            Kind::Video => Lane::Video,
+        };
+        let sent = self.out.push_with(self.path, lane, room, |buffer| {
             let header_len = header.write(buffer).ok()?;
             let end = header_len + payload.len();
             buffer[header_len..end].copy_from_slice(payload);
@@ -183,17 +192,21 @@ impl EgressTransport for Egress<'_> {
             let sealed_end = end + sealer.profile().rtp_overhead();
             Some(sealer.seal_rtp(&mut buffer[..sealed_end], header_len, header.ssrc, out.seq))
         });
-        if !sent {
+        let Some(bytes) = sent else {
             return;
-        }
-        if stream.line.extensions.transport_cc.is_some() {
-            *self.transport_seq += 1;
-        }
+        };
+        let numbered = stream.line.extensions.transport_cc.is_some();
+        let number = numbered.then_some(transport_seq);
+        *self.transport_seq += u64::from(numbered);
+        let audio = out.kind == Kind::Audio;
+        self.quality
+            .on_sent(now, number, bytes, audio, PacketKind::Media);
         stream.packets += 1;
         stream.octets += payload.len() as u64;
         stream.newest = Some((out.timestamp, out.capture));
-        let saved = stream.rtx_budget + payload.len() as u64 / RTX_SHARE;
-        stream.rtx_budget = saved.min(RTX_SAVINGS);
+        if out.packet.keyframe && !audio {
+            stream.keyframe = out.seq;
+        }
         if let Some(rtx_pt) = accepted.rtx_pt {
             let numbers = (out.seq, out.timestamp, out.marker);
             stream
@@ -209,68 +222,143 @@ impl Egress<'_> {
         &mut self,
         media_ssrc: u32,
         lost: u16,
-        rtt: std::time::Duration,
+        rtt: Duration,
         source: &Source,
         now: Instant,
     ) -> bool {
-        let Some(stream) = self.streams.iter_mut().find(|s| s.ssrc() == media_ssrc) else {
+        let Some(index) = self.streams.iter().position(|s| s.ssrc() == media_ssrc) else {
             return false;
         };
-        let Some(sent) = stream.history.take_lost(lost, rtt, now) else {
+        let stream = &mut self.streams[index];
+        let Some(sent) = stream.history.find(lost) else {
             return false;
         };
+        if sent.seq < stream.keyframe {
+            return false;
+        }
         let Some(packet) = sent.origin.find(source) else {
             return false;
         };
-        if stream.rtx_budget < packet.payload.len() as u64 {
+        if !stream.history.take(sent.seq, rtt, now)
+            || !self.quality.may_repair(now, packet.payload.len())
+        {
             return false;
         }
-        stream.rtx_budget -= packet.payload.len() as u64;
-        self.write_rtx(media_ssrc, sent, packet)
+        self.write_rtx(index, sent, packet, now, PacketKind::Retransmission)
     }
 
-    fn write_rtx(&mut self, media_ssrc: u32, sent: Sent, packet: &Packet) -> bool {
-        let Some(stream) = self.streams.iter_mut().find(|s| s.ssrc() == media_ssrc) else {
+    /// Send what a probe asks for: packets of late once more, or padding where they are too large; whether it
+    /// could be.
+    pub fn probe(&mut self, probe: Probe, source: &Source, now: Instant) -> bool {
+        let rtx = |s: &Stream| s.kind() == Kind::Video && s.history.newest().is_some();
+        let Some(index) = self.streams.iter().position(rtx) else {
             return false;
         };
-        let number = TransportSequence(*self.transport_seq as u16).to_bytes();
+        let (mut bytes, mut back) = (0, 0);
+        while bytes < probe.bytes {
+            let sent = self.streams[index].history.recent(back);
+            back += 1;
+            let packet = sent.and_then(|sent| Some((sent, sent.origin.find(source)?)));
+            let before = self.out.queued();
+            let written = match packet {
+                Some((sent, packet)) if probe.packet_bytes > MAX_PADDING => {
+                    self.write_rtx(index, sent, packet, now, PacketKind::Padding)
+                }
+                _ => self.write_padding(index, probe.packet_bytes, now),
+            };
+            bytes += self.out.queued() - before;
+            if !written {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn write_rtx(
+        &mut self,
+        index: usize,
+        sent: Sent,
+        packet: &Packet,
+        now: Instant,
+        kind: PacketKind,
+    ) -> bool {
+        let payload = &packet.payload;
+        self.write_repair(
+            index,
+            (sent.timestamp, sent.marker, sent.rtx_pt),
+            2 + payload.len(),
+            now,
+            kind,
+            |room| {
+                room[..2].copy_from_slice(&(sent.seq as u16).to_be_bytes());
+                room[2..].copy_from_slice(payload);
+                if let Some(patch) = sent.patch {
+                    patch.apply(&mut room[2..]);
+                }
+            },
+        )
+    }
+
+    /// A packet of the repair stream that is padding only.
+    fn write_padding(&mut self, index: usize, size: usize, now: Instant) -> bool {
+        let Some(last) = self.streams[index].history.newest() else {
+            return false;
+        };
+        let len = size.saturating_sub(HEADER_ROOM).clamp(1, MAX_PADDING);
+        let numbers = (last.timestamp, false, last.rtx_pt);
+        self.write_repair(index, numbers, len, now, PacketKind::Padding, |room| {
+            room.fill(0);
+            room[len - 1] = len as u8;
+        })
+    }
+
+    fn write_repair(
+        &mut self,
+        index: usize,
+        (timestamp, marker, payload_type): (u32, bool, u8),
+        len: usize,
+        now: Instant,
+        kind: PacketKind,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> bool {
+        let stream = &mut self.streams[index];
+        let transport_seq = *self.transport_seq;
+        let number = TransportSequence(transport_seq as u16).to_bytes();
         let id = stream.line.extensions.transport_cc;
         let list = [(id.unwrap_or(1), &number[..])];
-        let index = stream.rtx_seq;
+        let repair_seq = stream.rtx_seq;
         let header = HeaderWriter {
-            marker: sent.marker,
-            payload_type: sent.rtx_pt,
-            sequence: index as u16,
-            timestamp: sent.timestamp,
+            marker,
+            payload_type,
+            sequence: repair_seq as u16,
+            timestamp,
             ssrc: stream.line.rtx_ssrc,
             csrcs: &[],
             extensions: if id.is_some() { &list } else { &[] },
         };
-        let payload = &packet.payload;
-        let overhead = self.sealer.profile().rtp_overhead();
-        let room = HEADER_ROOM + 2 + payload.len() + overhead;
+        let only_padding = kind == PacketKind::Padding && len <= MAX_PADDING;
         let sealer = self.sealer;
-        let written = self.out.push_with(self.path, room, |buffer| {
-            let header_len = header.write(buffer).ok()?;
-            let start = header_len + 2;
-            let end = start + payload.len();
-            buffer[header_len..start].copy_from_slice(&(sent.seq as u16).to_be_bytes());
-            buffer[start..end].copy_from_slice(payload);
-            if let Some(patch) = sent.patch {
-                patch.apply(&mut buffer[start..end]);
-            }
-            Some(sealer.seal_rtp(
-                &mut buffer[..end + overhead],
-                header_len,
-                header.ssrc,
-                index,
-            ))
-        });
-        if written {
-            stream.rtx_seq += 1;
-            *self.transport_seq += u64::from(id.is_some());
-        }
-        written
+        let overhead = sealer.profile().rtp_overhead();
+        let room = HEADER_ROOM + len + overhead;
+        let written = self
+            .out
+            .push_with(self.path, Lane::Control, room, |buffer| {
+                let start = header.write(buffer).ok()?;
+                if only_padding {
+                    buffer[0] |= PADDING_BIT;
+                }
+                fill(&mut buffer[start..start + len]);
+                let end = start + len + overhead;
+                Some(sealer.seal_rtp(&mut buffer[..end], start, header.ssrc, repair_seq))
+            });
+        let Some(bytes) = written else {
+            return false;
+        };
+        stream.rtx_seq += 1;
+        *self.transport_seq += u64::from(id.is_some());
+        let number = id.map(|_| transport_seq);
+        self.quality.on_sent(now, number, bytes, false, kind);
+        true
     }
 }
 

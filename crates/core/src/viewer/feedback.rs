@@ -6,6 +6,8 @@ use stagecast_proto::ntp::{Ntp, round_trip_micros};
 use stagecast_proto::rtcp::{Compound, Packet, ReportBlock};
 
 use super::clock::WallClock;
+use super::quality::Quality;
+use crate::bwe::Bitrate;
 use crate::session::Feedback;
 
 /// Retransmissions asked for in one datagram; more is an attack or hopeless.
@@ -27,19 +29,27 @@ pub struct FeedbackState {
 
 impl FeedbackState {
     /// Take a plain compound packet; `ssrcs` are those of video and audio.
-    pub fn handle(&mut self, compound: &[u8], ssrcs: &[u32], now: Instant, clock: WallClock) {
+    pub fn handle(
+        &mut self,
+        compound: &[u8],
+        ssrcs: &[u32],
+        now: Instant,
+        clock: WallClock,
+        quality: &mut Quality,
+    ) {
         for packet in Compound::new(compound).flatten() {
             match packet {
                 Packet::ReceiverReport(report) => {
                     for block in report.reports() {
-                        self.on_report(block, ssrcs, now, clock);
+                        self.on_report(block, ssrcs, now, clock, quality);
                     }
                 }
                 Packet::SenderReport(report) => {
                     for block in report.reports() {
-                        self.on_report(block, ssrcs, now, clock);
+                        self.on_report(block, ssrcs, now, clock, quality);
                     }
                 }
+                Packet::Twcc(twcc) => quality.on_twcc(now, &twcc),
                 Packet::Nack(nack) => {
                     self.figures.nacks += 1;
                     let room = MAX_LOST.saturating_sub(self.lost.len());
@@ -51,7 +61,7 @@ impl FeedbackState {
                     self.figures.plis += 1;
                     self.keyframe = true;
                 }
-                Packet::Remb(remb) => self.figures.estimate_bps = Some(remb.bitrate),
+                Packet::Remb(remb) => quality.on_remb(now, Bitrate::from_bps(remb.bitrate)),
                 Packet::Bye(_) => self.bye = true,
                 _ => {}
             }
@@ -80,7 +90,14 @@ impl FeedbackState {
         figures
     }
 
-    fn on_report(&mut self, block: ReportBlock, ssrcs: &[u32], now: Instant, clock: WallClock) {
+    fn on_report(
+        &mut self,
+        block: ReportBlock,
+        ssrcs: &[u32],
+        now: Instant,
+        clock: WallClock,
+        quality: &mut Quality,
+    ) {
         let Some(index) = ssrcs
             .iter()
             .position(|&s| s == block.ssrc)
@@ -88,11 +105,13 @@ impl FeedbackState {
         else {
             return;
         };
-        if block.lsr != 0 {
-            let middle = Ntp::from_unix_micros(clock.unix_micros(now)).middle();
-            let rtt = round_trip_micros(middle, block.lsr, block.dlsr);
-            self.rtt = rtt.map(Duration::from_micros).or(self.rtt);
-        }
+        let middle = || Ntp::from_unix_micros(clock.unix_micros(now)).middle();
+        let rtt = (block.lsr != 0)
+            .then(|| round_trip_micros(middle(), block.lsr, block.dlsr))
+            .flatten()
+            .map(Duration::from_micros);
+        self.rtt = rtt.or(self.rtt);
+        quality.on_report(now, f64::from(block.fraction_lost) / 256.0, rtt);
         self.reports[index] = Some(block);
     }
 }

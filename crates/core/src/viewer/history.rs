@@ -81,26 +81,48 @@ impl History {
         self.slots[slot] = Some(sent);
     }
 
-    /// The packet with this 16-bit number, if it may be sent again now.
+    /// The packet with this 16-bit number.
+    pub fn find(&self, lost: u16) -> Option<Sent> {
+        let behind = (self.newest as u16).wrapping_sub(lost);
+        self.get(self.newest.checked_sub(u64::from(behind))?)
+    }
+
+    /// The newest packet but `back`.
+    pub fn recent(&self, back: u64) -> Option<Sent> {
+        self.get(self.newest.checked_sub(back)?)
+    }
+
+    /// The newest packet.
+    pub fn newest(&self) -> Option<Sent> {
+        self.recent(0)
+    }
+
+    /// Whether a packet may be sent again now; if so that is noted.
     ///
     /// A request that repeats before an answer can have arrived is ignored.
-    pub fn take_lost(&mut self, lost: u16, rtt: Duration, now: Instant) -> Option<Sent> {
-        let behind = (self.newest as u16).wrapping_sub(lost);
-        let seq = self.newest.checked_sub(u64::from(behind))?;
-        let slot = seq as usize % self.slots.len().max(1);
-        let sent = self
-            .slots
-            .get_mut(slot)?
-            .as_mut()
-            .filter(|s| s.seq == seq)?;
+    pub fn take(&mut self, seq: u64, rtt: Duration, now: Instant) -> bool {
+        let index = seq as usize % self.slots.len().max(1);
+        let slot = self.slots.get_mut(index).and_then(Option::as_mut);
+        let Some(sent) = slot.filter(|s| s.seq == seq) else {
+            return false;
+        };
         let patience = rtt.clamp(Duration::from_millis(10), Duration::from_millis(100));
         let answered = sent.resends > 0 && now < sent.resent_at + patience;
         if answered || sent.resends >= MAX_RESENDS {
-            return None;
+            return false;
         }
         sent.resends += 1;
         sent.resent_at = now;
-        Some(*sent)
+        true
+    }
+
+    fn get(&self, seq: u64) -> Option<Sent> {
+        let index = seq as usize % self.slots.len().max(1);
+        self.slots
+            .get(index)
+            .copied()
+            .flatten()
+            .filter(|s| s.seq == seq)
     }
 
     fn grow(&mut self) {
@@ -130,18 +152,9 @@ mod tests {
         for seq in 65_500..65_600 {
             history.push(sent(seq, now));
         }
-        assert_eq!(
-            history.take_lost(65_530, MS(20), now).map(|s| s.seq),
-            Some(65_530)
-        );
-        assert_eq!(
-            history.take_lost(5, MS(20), now).map(|s| s.seq),
-            Some(65_541)
-        );
-        assert!(
-            history.take_lost(1000, MS(20), now).is_none(),
-            "not sent yet"
-        );
+        assert_eq!(history.find(65_530).map(|s| s.seq), Some(65_530));
+        assert_eq!(history.find(5).map(|s| s.seq), Some(65_541));
+        assert!(history.find(1000).is_none(), "not sent yet");
     }
 
     #[test]
@@ -149,11 +162,11 @@ mod tests {
         let t0 = Instant::now();
         let mut history = History::default();
         history.push(sent(7, t0));
-        assert!(history.take_lost(7, MS(50), t0).is_some());
-        assert!(history.take_lost(7, MS(50), t0 + MS(40)).is_none());
-        assert!(history.take_lost(7, MS(50), t0 + MS(60)).is_some());
-        assert!(history.take_lost(7, MS(50), t0 + MS(120)).is_some());
-        assert!(history.take_lost(7, MS(50), t0 + MS(999)).is_none());
+        assert!(history.take(7, MS(50), t0));
+        assert!(!history.take(7, MS(50), t0 + MS(40)));
+        assert!(history.take(7, MS(50), t0 + MS(60)));
+        assert!(history.take(7, MS(50), t0 + MS(120)));
+        assert!(!history.take(7, MS(50), t0 + MS(999)));
     }
 
     #[test]
@@ -164,11 +177,7 @@ mod tests {
             history.push(sent(seq, t0 + MS(seq)));
         }
         assert_eq!(history.slots.len(), 1024);
-        assert!(
-            history
-                .take_lost((5000 - 900) as u16, MS(10), t0 + MS(5000))
-                .is_some()
-        );
+        assert!(history.find((5000 - 900) as u16).is_some());
         for seq in 5000..50_000u64 {
             history.push(sent(seq, t0 + MS(5000)));
         }

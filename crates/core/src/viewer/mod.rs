@@ -14,6 +14,7 @@ pub mod connection;
 mod egress;
 mod feedback;
 mod history;
+mod quality;
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -27,6 +28,8 @@ use self::clock::WallClock;
 use self::connection::{Connection, Identity, Progress};
 use self::egress::{Egress, Stream};
 use self::feedback::FeedbackState;
+use self::quality::Quality;
+use crate::bwe::Bitrate;
 use crate::hub::{LayerWish, Reader, Source, Wants};
 use crate::outbox::{Outbox, Path};
 use crate::session::offer;
@@ -53,6 +56,7 @@ pub struct Viewer {
     reader: Reader,
     streams: Vec<Stream>,
     feedback: FeedbackState,
+    quality: Quality,
     transport_seq: u64,
     clock: WallClock,
     created: Instant,
@@ -128,6 +132,7 @@ impl Viewer {
                 .map(|l| Stream::new(l, first(6)))
                 .collect(),
             feedback: FeedbackState::default(),
+            quality: Quality::new(now),
             transport_seq: u64::from(first(8)),
             clock: WallClock::new(now, SystemTime::now()),
             created: now,
@@ -229,37 +234,53 @@ impl Viewer {
 
     /// Send what the source has for this viewer.
     pub fn deliver(&mut self, source: &Source, now: Instant, out: &mut Outbox) -> Wants {
-        let (Some((sealer, _)), Some(path)) = (&self.keys, self.connection.path()) else {
+        if self.keys.is_none() {
+            return Wants::default();
+        }
+        self.quality.choose(source, &mut self.reader, now);
+        let Some((reader, _, mut egress)) = self.egress(out) else {
             return Wants::default();
         };
-        let mut egress = Egress {
-            streams: &mut self.streams,
-            sealer,
-            transport_seq: &mut self.transport_seq,
-            path,
-            clock: self.clock,
-            out,
-        };
-        self.reader.deliver(source, now, &mut egress)
+        let mut wants = reader.deliver(source, now, &mut egress);
+        while let Some(probe) = egress.quality.poll_probe(now) {
+            if !egress.probe(probe, source, now) {
+                break;
+            }
+        }
+        wants.wake = [wants.wake, egress.quality.wake(now)]
+            .into_iter()
+            .flatten()
+            .min();
+        wants
     }
 
     /// Send again what was asked for.
     pub fn resend(&mut self, source: &Source, now: Instant, out: &mut Outbox) {
-        let (Some((sealer, _)), Some(path)) = (&self.keys, self.connection.path()) else {
+        let Some((_, feedback, mut egress)) = self.egress(out) else {
             return;
         };
-        let rtt = self.feedback.rtt();
-        let mut egress = Egress {
+        let rtt = feedback.rtt();
+        for (ssrc, seq) in feedback.lost.drain(..) {
+            egress.resend(ssrc, seq, rtt, source, now);
+        }
+    }
+
+    /// What seals and queues this viewer's packets, once it is connected, and who tells it what to send.
+    fn egress<'a>(
+        &'a mut self,
+        out: &'a mut Outbox,
+    ) -> Option<(&'a mut Reader, &'a mut FeedbackState, Egress<'a>)> {
+        let (sealer, _) = self.keys.as_ref()?;
+        let egress = Egress {
             streams: &mut self.streams,
+            quality: &mut self.quality,
             sealer,
             transport_seq: &mut self.transport_seq,
-            path,
+            path: self.connection.path()?,
             clock: self.clock,
             out,
         };
-        for (ssrc, seq) in self.feedback.lost.drain(..) {
-            egress.resend(ssrc, seq, rtt, source, now);
-        }
+        Some((&mut self.reader, &mut self.feedback, egress))
     }
 
     /// Ask for a layer of the video, or for none above a limit.
@@ -329,8 +350,12 @@ impl Viewer {
     }
 
     /// What the viewer reported.
-    pub fn feedback(&self) -> Feedback {
-        self.feedback.figures()
+    pub fn feedback(&self, now: Instant) -> Feedback {
+        let estimate = self.quality.estimate(now);
+        Feedback {
+            estimate_bps: estimate.map(Bitrate::as_bps),
+            ..self.feedback.figures()
+        }
     }
 
     /// Whether the session is connected now and was not before.
@@ -364,7 +389,8 @@ impl Viewer {
                 .map_or(0, Stream::ssrc)
         };
         let ssrcs = [of(Kind::Video), of(Kind::Audio)];
-        self.feedback.handle(compound, &ssrcs, now, self.clock);
+        self.feedback
+            .handle(compound, &ssrcs, now, self.clock, &mut self.quality);
         handled.keyframe = std::mem::take(&mut self.feedback.keyframe);
         handled.lost = !self.feedback.lost.is_empty();
         if self.feedback.bye {

@@ -37,6 +37,9 @@ pub struct Feed {
     wait: BurstWait,
 }
 
+/// What a thread that has subscribed counts for: it has readers, but does not tell how many.
+const READERS_ELSEWHERE: usize = 50;
+
 /// How long packets wait for the rest of their frame.
 ///
 /// A message to a viewer costs the kernel about as much as a few more packets in
@@ -98,12 +101,11 @@ impl Feed {
     /// The end of a frame goes out at once, what comes before it waits for it, for
     /// a bounded time, so that a frame is one message to each viewer.
     fn expect(&mut self, frame_end: bool, now: Instant) -> bool {
+        let readers = self.readers.len() + self.subscribers.len() * READERS_ELSEWHERE;
         let wait = if frame_end {
             Duration::ZERO
         } else {
-            self.wait
-                .longest
-                .min(self.wait.per_reader * self.readers.len() as u32)
+            self.wait.longest.min(self.wait.per_reader * readers as u32)
         };
         let due = now + wait;
         let first = self.due.is_none();
@@ -169,8 +171,6 @@ impl Feed {
 
     /// Take packets that another thread has ingested.
     pub fn take(&mut self, packets: Vec<Relayed>, now: Instant) -> News {
-        let ends = |r: &Relayed| r.packet.marker && r.kind == Kind::Video;
-        let frame_end = packets.iter().any(ends);
         for relayed in packets {
             let track =
                 self.source
@@ -179,9 +179,10 @@ impl Feed {
                 layer.push(relayed.packet);
             }
         }
+        // They have waited for the rest of their frame already.
         News {
             new_layer: false,
-            awaited: self.expect(frame_end, now),
+            awaited: self.expect(true, now),
             wants_keyframe: false,
         }
     }

@@ -229,7 +229,7 @@ impl Session {
             estimate_bps: None,
         };
         let (counters, feedback) = match self {
-            Self::Viewer(viewer) => (viewer.counters(), viewer.feedback()),
+            Self::Viewer(viewer) => (viewer.counters(), viewer.feedback(now)),
             Self::RtcViewer(viewer) => (viewer.counters(), viewer.feedback()),
             Self::Frames(frames) => {
                 (figures.packets, figures.bytes) = frames.publisher.totals();

@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use stagecast_core::outbox::{Outbox, Path, Run};
 
 /// Datagrams taken from the kernel at once.
-const RECEIVE_BATCH: usize = 64;
+pub const RECEIVE_BATCH: usize = 64;
 /// Largest datagram taken whole; WebRTC stays below the Ethernet MTU.
 const RECEIVE_SIZE: usize = 2048;
 /// Room for one packet-info control message.
@@ -105,11 +105,23 @@ fn set_option(socket: &Socket, level: i32, name: i32, value: i32) -> io::Result<
     }
 }
 
-/// Buffers for one receive call.
+/// Buffers for receive calls. What the kernel is given points into it and is made once: clearing it for
+/// every call would cost more than the call.
 pub struct Receiver {
-    data: Box<[[u8; RECEIVE_SIZE]; RECEIVE_BATCH]>,
+    buffers: Box<Buffers>,
     received: Vec<Received>,
 }
+
+struct Buffers {
+    data: [[u8; RECEIVE_SIZE]; RECEIVE_BATCH],
+    names: [libc::sockaddr_storage; RECEIVE_BATCH],
+    control: [[u64; CONTROL_SIZE / 8]; RECEIVE_BATCH],
+    vectors: [libc::iovec; RECEIVE_BATCH],
+    messages: [libc::mmsghdr; RECEIVE_BATCH],
+}
+
+// SAFETY: the pointers in it are to itself only, and move with the box that owns all of it.
+unsafe impl Send for Receiver {}
 
 /// Where a datagram came from and to.
 #[derive(Debug, Clone, Copy)]
@@ -129,9 +141,25 @@ impl std::fmt::Debug for Receiver {
 
 impl Default for Receiver {
     fn default() -> Self {
-        let data = vec![[0u8; RECEIVE_SIZE]; RECEIVE_BATCH].into_boxed_slice();
+        // SAFETY: all-zero is a valid value of each array's elements.
+        let mut buffers: Box<Buffers> = unsafe { Box::<Buffers>::new_zeroed().assume_init() };
+        let Buffers {
+            data,
+            names,
+            control,
+            vectors,
+            messages,
+        } = &mut *buffers;
+        for (i, message) in messages.iter_mut().enumerate() {
+            vectors[i].iov_base = data[i].as_mut_ptr().cast();
+            vectors[i].iov_len = RECEIVE_SIZE;
+            message.msg_hdr.msg_name = (&raw mut names[i]).cast();
+            message.msg_hdr.msg_iov = &raw mut vectors[i];
+            message.msg_hdr.msg_iovlen = 1;
+            message.msg_hdr.msg_control = control[i].as_mut_ptr().cast();
+        }
         Self {
-            data: data.try_into().expect("the length is RECEIVE_BATCH"),
+            buffers,
             received: Vec::with_capacity(RECEIVE_BATCH),
         }
     }
@@ -140,29 +168,17 @@ impl Default for Receiver {
 impl Receiver {
     /// Take what waits, up to a batch; zero when nothing does.
     pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
-        self.received.clear();
-        let mut names = [const { MaybeUninit::<libc::sockaddr_storage>::zeroed() }; RECEIVE_BATCH];
-        let mut control = [[0u64; CONTROL_SIZE / 8]; RECEIVE_BATCH];
-        let mut vectors: [libc::iovec; RECEIVE_BATCH] = std::array::from_fn(|i| libc::iovec {
-            iov_base: self.data[i].as_mut_ptr().cast(),
-            iov_len: RECEIVE_SIZE,
-        });
-        let mut messages: [libc::mmsghdr; RECEIVE_BATCH] = std::array::from_fn(|i| {
-            // SAFETY: all-zero is a valid `mmsghdr`.
-            let mut message: libc::mmsghdr = unsafe { mem::zeroed() };
-            message.msg_hdr.msg_name = names[i].as_mut_ptr().cast();
+        for message in &mut self.buffers.messages {
+            // The kernel wrote here what it used.
             message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as u32;
-            message.msg_hdr.msg_iov = &raw mut vectors[i];
-            message.msg_hdr.msg_iovlen = 1;
-            message.msg_hdr.msg_control = control[i].as_mut_ptr().cast();
             message.msg_hdr.msg_controllen = CONTROL_SIZE;
-            message
-        });
-        // SAFETY: every pointer in `messages` is to a live buffer of the stated length.
+        }
+        self.received.clear();
+        // SAFETY: every pointer in `messages` is into the box, to buffers of the stated length.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
-                messages.as_mut_ptr(),
+                self.buffers.messages.as_mut_ptr(),
                 RECEIVE_BATCH as u32,
                 libc::MSG_DONTWAIT,
                 ptr::null_mut(),
@@ -175,27 +191,25 @@ impl Receiver {
                 _ => Err(error),
             };
         }
-        for (i, message) in messages.iter().enumerate().take(count as usize) {
+        for (i, message) in self
+            .buffers
+            .messages
+            .iter()
+            .enumerate()
+            .take(count as usize)
+        {
             // SAFETY: the kernel filled the name of every received message.
-            let source = unsafe { address_of(&names[i]) };
+            let source = unsafe { address_of(&self.buffers.names[i]) };
             // SAFETY: the kernel set the control length to what it wrote.
             let local = unsafe { local_address(&message.msg_hdr) };
-            let truncated = message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
-            let len = if truncated {
-                0
-            } else {
-                message.msg_len as usize
-            };
-            if let Some(source) = source {
-                self.received.push(Received { source, local, len });
-            } else {
-                let source = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-                self.received.push(Received {
-                    source,
-                    local: None,
-                    len: 0,
-                });
-            }
+            let whole = message.msg_hdr.msg_flags & libc::MSG_TRUNC == 0;
+            let len = if whole { message.msg_len as usize } else { 0 };
+            let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+            self.received.push(Received {
+                len: if source.is_some() { len } else { 0 },
+                source: source.unwrap_or(nobody),
+                local,
+            });
         }
         Ok(count as usize)
     }
@@ -207,16 +221,16 @@ impl Receiver {
         (
             received.source,
             received.local,
-            &mut self.data[i][..received.len],
+            &mut self.buffers.data[i][..received.len],
         )
     }
 }
 
 /// SAFETY: `name` must hold an address that the kernel wrote, or zeroes.
-unsafe fn address_of(name: &MaybeUninit<libc::sockaddr_storage>) -> Option<SocketAddr> {
+unsafe fn address_of(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
     // SAFETY: zero-initialised, so reading any of it is fine; the family tells the layout.
     unsafe {
-        let storage = name.as_ptr();
+        let storage = &raw const *name;
         match i32::from((*storage).ss_family) {
             libc::AF_INET => {
                 let v4 = &*storage.cast::<libc::sockaddr_in>();
@@ -262,7 +276,9 @@ unsafe fn local_address(header: &libc::msghdr) -> Option<IpAddr> {
 /// What became of a flush.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
-    /// Datagrams the kernel took.
+    /// Messages the kernel took; a run is one.
+    pub messages: u64,
+    /// Datagrams in them.
     pub datagrams: u64,
     /// Their bytes.
     pub bytes: u64,
@@ -273,100 +289,128 @@ pub struct Sent {
 /// Send the UDP runs of an outbox, each through the socket of its family.
 pub fn send(outbox: &Outbox, sockets: &[UdpSocket]) -> Sent {
     let mut sent = Sent::default();
-    let mut batch: [Option<Message>; SEND_BATCH] = [None; SEND_BATCH];
     for socket in sockets {
-        let mut count = 0;
-        for run in outbox
-            .runs()
-            .iter()
-            .filter(|r| !r.path.tcp && socket.carries(&r.path.remote))
-        {
-            batch[count] = Some(Message::of(run));
-            count += 1;
-            if count == SEND_BATCH {
-                send_batch(socket, outbox.arena(), &batch[..count], &mut sent);
-                count = 0;
+        let mut batch = Batch {
+            socket,
+            arena: outbox.arena(),
+            messages: [None; SEND_BATCH],
+            count: 0,
+        };
+        let ours = |run: &&Run| !run.path.tcp && socket.carries(&run.path.remote);
+        for run in outbox.runs().iter().filter(ours) {
+            let message = Message::of(run);
+            if socket.gso {
+                batch.add(message, &mut sent);
+            } else {
+                message.singles().for_each(|one| batch.add(one, &mut sent));
             }
         }
-        send_batch(socket, outbox.arena(), &batch[..count], &mut sent);
+        batch.flush(&mut sent);
     }
     sent
 }
 
-/// A run as one message to the kernel.
+/// Messages on their way to one socket.
+struct Batch<'a> {
+    socket: &'a UdpSocket,
+    arena: &'a [u8],
+    messages: [Option<Message>; SEND_BATCH],
+    count: usize,
+}
+
+impl Batch<'_> {
+    fn add(&mut self, message: Message, sent: &mut Sent) {
+        self.messages[self.count] = Some(message);
+        self.count += 1;
+        if self.count == SEND_BATCH {
+            self.flush(sent);
+        }
+    }
+
+    fn flush(&mut self, sent: &mut Sent) {
+        let messages = &self.messages[..mem::take(&mut self.count)];
+        let mut next = 0;
+        while next < messages.len() {
+            match send_messages(self.socket, self.arena, &messages[next..]) {
+                Ok(0) => break,
+                Ok(count) => {
+                    let taken = messages[next..next + count].iter().flatten();
+                    taken.for_each(|message| sent.took(message));
+                    next += count;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    // This message cannot go as it is (no offload on the route, no
+                    // route): try its datagrams one by one, then go on.
+                    for one in messages[next].iter().flat_map(Message::singles) {
+                        match send_messages(self.socket, self.arena, &[Some(one)]) {
+                            Ok(1) => sent.took(&one),
+                            _ => sent.dropped += 1,
+                        }
+                    }
+                    next += 1;
+                }
+            }
+        }
+        let rest = messages[next..].iter().flatten();
+        sent.dropped += rest.map(|m| m.count as u64).sum::<u64>();
+    }
+}
+
+impl Sent {
+    fn took(&mut self, message: &Message) {
+        self.messages += 1;
+        self.datagrams += message.count as u64;
+        self.bytes += message.len() as u64;
+    }
+}
+
+/// A run as one message to the kernel: at most two pieces of the arena.
 #[derive(Debug, Clone, Copy)]
 struct Message {
     path: Path,
-    start: usize,
-    len: usize,
+    pieces: [(usize, usize); 2],
     segment: usize,
     count: usize,
 }
 
 impl Message {
     fn of(run: &Run) -> Self {
-        let (start, len) = (run.bytes.start, run.bytes.len());
+        let (start, end) = (run.bytes.start, run.bytes.end);
+        let mut pieces = [(start, end), (end, end)];
+        match &run.tail {
+            Some(tail) if tail.start == end => pieces[0].1 = tail.end,
+            Some(tail) => pieces[1] = (tail.start, tail.end),
+            None => {}
+        }
         Self {
             path: run.path,
-            start,
-            len,
+            pieces,
             segment: run.segment,
-            count: run.count,
+            count: run.count(),
         }
     }
-}
 
-fn send_batch(socket: &UdpSocket, arena: &[u8], batch: &[Option<Message>], sent: &mut Sent) {
-    let mut next = 0;
-    while next < batch.len() {
-        match send_messages(socket, arena, &batch[next..]) {
-            Ok(0) => break,
-            Ok(count) => {
-                for message in batch[next..next + count].iter().flatten() {
-                    sent.datagrams += message.count as u64;
-                    sent.bytes += message.len as u64;
-                }
-                next += count;
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => {
-                // This message cannot go as it is (no offload on the route, no
-                // route): try its datagrams one by one, then go on.
-                if let Some(message) = batch[next] {
-                    send_singly(socket, arena, message, sent);
-                }
-                next += 1;
-            }
-        }
+    fn len(&self) -> usize {
+        self.pieces.iter().map(|(start, end)| end - start).sum()
     }
-    sent.dropped += batch[next..]
-        .iter()
-        .flatten()
-        .map(|m| m.count as u64)
-        .sum::<u64>();
-}
 
-fn send_singly(socket: &UdpSocket, arena: &[u8], message: Message, sent: &mut Sent) {
-    let end = message.start + message.len;
-    let mut start = message.start;
-    while start < end {
-        let len = message.segment.min(end - start);
-        let one = Message {
-            start,
-            len,
-            segment: len,
+    /// Each of its datagrams as a message.
+    fn singles(&self) -> impl Iterator<Item = Self> + use<> {
+        let message = *self;
+        let step = message.segment.max(1);
+        let ranges = message.pieces.into_iter().flat_map(move |(start, end)| {
+            (start..end)
+                .step_by(step)
+                .map(move |at| (at, end.min(at + step)))
+        });
+        ranges.map(move |piece| Self {
+            pieces: [piece, (piece.1, piece.1)],
+            segment: piece.1 - piece.0,
             count: 1,
             ..message
-        };
-        match send_messages(socket, arena, &[Some(one)]) {
-            Ok(1) => {
-                sent.datagrams += 1;
-                sent.bytes += len as u64;
-            }
-            _ => sent.dropped += 1,
-        }
-        start += len.max(1);
+        })
     }
 }
 
@@ -379,24 +423,20 @@ fn send_messages(socket: &UdpSocket, arena: &[u8], batch: &[Option<Message>]) ->
     // Only what a message uses is written; clearing all would cost more than a seal.
     let mut names = [const { MaybeUninit::<libc::sockaddr_storage>::uninit() }; SEND_BATCH];
     let mut control = [const { MaybeUninit::<[u64; CONTROL_SIZE / 8]>::uninit() }; SEND_BATCH];
-    let mut vectors = [libc::iovec {
-        iov_base: ptr::null_mut(),
-        iov_len: 0,
-    }; SEND_BATCH];
+    let mut vectors = [const { MaybeUninit::<[libc::iovec; 2]>::uninit() }; SEND_BATCH];
     // SAFETY: all-zero is a valid `mmsghdr`.
     let mut messages: [libc::mmsghdr; SEND_BATCH] = unsafe { mem::zeroed() };
     for (i, run) in batch.iter().take(count).flatten().enumerate() {
-        let bytes = &arena[run.start..run.start + run.len];
-        vectors[i] = libc::iovec {
-            iov_base: bytes.as_ptr().cast_mut().cast(),
-            iov_len: bytes.len(),
-        };
+        let vector = run.pieces.map(|(start, end)| libc::iovec {
+            iov_base: arena[start..end].as_ptr().cast_mut().cast(),
+            iov_len: end - start,
+        });
         let header = &mut messages[i].msg_hdr;
         header.msg_namelen = write_address(&mut names[i], run.path.remote);
         header.msg_name = names[i].as_mut_ptr().cast();
-        header.msg_iov = &raw mut vectors[i];
-        header.msg_iovlen = 1;
-        header.msg_control = control[i].write([0; CONTROL_SIZE / 8]).as_mut_ptr().cast();
+        header.msg_iovlen = 1 + usize::from(vector[1].iov_len > 0);
+        header.msg_iov = vectors[i].write(vector).as_mut_ptr();
+        header.msg_control = control[i].as_mut_ptr().cast();
         header.msg_controllen = CONTROL_SIZE;
         let segment = (run.count > 1).then_some(run.segment as u16);
         // SAFETY: the control buffer has room for both messages.

@@ -16,6 +16,7 @@ use stagecast_proto::stun;
 use super::{MAX_PATHS, RECEIVE_TURNS, Shard};
 use crate::webrtc::mailbox::Command;
 use crate::webrtc::session::Session;
+use crate::webrtc::udp::RECEIVE_BATCH;
 
 impl Shard {
     pub(super) fn receive(&mut self, socket: usize) {
@@ -35,7 +36,7 @@ impl Shard {
                 self.totals.bytes_in += bytes.len() as u64;
                 self.on_datagram(source, local, bytes, None, now);
             }
-            if count < 64 {
+            if count < RECEIVE_BATCH {
                 break;
             }
         }

@@ -50,6 +50,10 @@ const MAX_PATHS: usize = 8;
 /// Addresses remembered for other threads.
 const MAX_ROUTES: usize = 100_000;
 const TICK: Duration = Duration::from_millis(100);
+const NAP_PER_SESSION: Duration = Duration::from_micros(5);
+const MAX_NAP: Duration = Duration::from_micros(500);
+/// A shorter one is not worth a timer.
+const MIN_NAP: Duration = Duration::from_micros(100);
 const REPORT: Duration = Duration::from_secs(1);
 const GOODBYE: Duration = Duration::from_millis(500);
 
@@ -67,7 +71,13 @@ pub fn run(index: usize, shared: Arc<Shared>, inbox: Inbox, sockets: Sockets) {
     };
     let mut events = Events::with_capacity(1024);
     while !shard.closed {
-        let wait = shard.next_wake().saturating_duration_since(Instant::now());
+        let mut wait = shard.next_wake().saturating_duration_since(Instant::now());
+        let nap = shard.nap().min(wait);
+        if !events.is_empty() && !nap.is_zero() {
+            // More will have come when it is over, and is served in the same turn.
+            std::thread::sleep(nap);
+            wait = Duration::ZERO;
+        }
         if let Err(error) = shard.inbox.poll.poll(&mut events, Some(wait))
             && error.kind() != io::ErrorKind::Interrupted
         {
@@ -182,6 +192,13 @@ impl Shard {
             .fold(self.next_tick, Instant::min)
     }
 
+    /// How long to let datagrams gather while they keep coming: with many sessions they come
+    /// one by one from all sides, and each would wake the thread.
+    fn nap(&self) -> Duration {
+        let nap = (NAP_PER_SESSION * self.sessions.len() as u32).min(MAX_NAP);
+        if nap < MIN_NAP { Duration::ZERO } else { nap }
+    }
+
     fn turn(&mut self, events: &Events) {
         self.inbox.answer_bell();
         self.take_messages();
@@ -197,8 +214,9 @@ impl Shard {
         }
         let now = Instant::now();
         self.run_timers(now);
+        // First the others, so that all threads work at the same time.
+        self.relay(now);
         self.deliver_due(now);
-        self.relay();
         self.flush();
         if now >= self.next_tick {
             self.tick(now);

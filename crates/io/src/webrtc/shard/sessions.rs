@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use stagecast_core::session::peer::Step;
@@ -149,6 +150,7 @@ impl Shard {
             }
         }
         lock(&self.shared.placed).remove(&entry.id);
+        self.shared.loads[self.index].fetch_sub(1, Ordering::Relaxed);
         let seconds = (now - entry.session.created()).as_secs_f64();
         self.shared.events.push(Event::SessionEnded {
             session: reference,

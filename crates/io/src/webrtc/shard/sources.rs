@@ -201,8 +201,8 @@ impl Shard {
 
     pub(super) fn grant(&mut self, feed: usize, slot: usize, wants: &Wants, now: Instant) {
         if let Some(entry) = self.sessions.get_mut(slot) {
-            entry.reader_wake = wants.wake;
-            if let Some(at) = wants.wake {
+            let before = std::mem::replace(&mut entry.reader_wake, wants.wake);
+            if let Some(at) = wants.wake.filter(|_| wants.wake != before) {
                 self.timers.push(Reverse((at, slot)));
             }
         }
@@ -276,10 +276,21 @@ impl Shard {
         }
     }
 
-    /// Send the outboxes to the threads that subscribed.
-    pub(super) fn relay(&mut self) {
-        for index in self.relaying.drain(..) {
-            let Some(feed) = self.feeds.get_mut(index) else {
+    /// Send the outboxes that are due to the threads that subscribed.
+    pub(super) fn relay(&mut self, now: Instant) {
+        let mut i = 0;
+        while let Some(&index) = self.relaying.get(i) {
+            let feed = self.feeds.get_mut(index);
+            // A burst is one message to a thread, as it is to a viewer.
+            if feed
+                .as_ref()
+                .is_some_and(|f| f.due.is_some_and(|due| due > now))
+            {
+                i += 1;
+                continue;
+            }
+            self.relaying.swap_remove(i);
+            let Some(feed) = feed else {
                 continue;
             };
             let packets = std::mem::take(&mut feed.outbox);

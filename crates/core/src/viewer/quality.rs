@@ -1,0 +1,219 @@
+//! What a viewer's network carries, and what of the video it is therefore given.
+//!
+//! Hears of every packet that leaves and of what the viewer reports, and tells the [`Reader`] some times a
+//! second which layer to send. Everything here happens within a delivery, so it needs no timer
+//! of its own: a probe that is under way asks for the next delivery early.
+
+use std::time::{Duration, Instant};
+
+use stagecast_proto::rtcp::Twcc;
+
+use crate::bwe::{
+    Allocator, Bitrate, Config, Estimator, Network, PacketKind, Probe, Target,
+};
+use crate::hub::{Reader, Source};
+use stagecast_proto::codec::Kind;
+
+/// Between choices; a report brings the next one forward.
+const CHOICE_INTERVAL: Duration = Duration::from_millis(100);
+/// Over which the rate of audio is averaged.
+const AUDIO_WINDOW: Duration = Duration::from_secs(1);
+/// IP and UDP, which count for the network.
+const BELOW_RTP: usize = 28;
+/// Packets of a probe are not spread more finely.
+const PROBE_STEP: Duration = Duration::from_millis(2);
+/// Share of the estimate that retransmissions may take, and how much of it may be saved up.
+const REPAIR_SHARE: f64 = 0.3;
+const REPAIR_SAVINGS: Duration = Duration::from_secs(1);
+const MIN_REPAIR_SAVINGS: u64 = 16 << 10;
+
+/// Estimate and choice of one viewer.
+#[derive(Debug)]
+pub struct Quality {
+    estimator: Estimator,
+    allocator: Allocator,
+    target: Option<Target>,
+    /// The viewer has said something about its network.
+    informed: bool,
+    chosen: bool,
+    next_choice: Instant,
+    audio: AudioRate,
+    repair: RepairBudget,
+}
+
+impl Quality {
+    /// Nothing is known yet.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            estimator: Estimator::new(Config::default(), now),
+            allocator: Allocator::new(),
+            target: None,
+            informed: false,
+            chosen: false,
+            next_choice: now,
+            audio: AudioRate::new(now),
+            repair: RepairBudget::new(now),
+        }
+    }
+
+    /// A packet left. `seq` is its transport-wide number, if it has one.
+    pub fn on_sent(
+        &mut self,
+        now: Instant,
+        seq: Option<u64>,
+        bytes: usize,
+        audio: bool,
+        kind: PacketKind,
+    ) {
+        let bytes = bytes + BELOW_RTP;
+        if audio {
+            self.audio.bytes += bytes as u64;
+        }
+        if let Some(seq) = seq {
+            self.estimator.on_sent(now, seq, bytes, kind);
+        }
+    }
+
+    /// Transport-wide feedback came.
+    pub fn on_twcc(&mut self, now: Instant, twcc: &Twcc<'_>) {
+        self.inform(now);
+        self.estimator.on_twcc(now, twcc);
+    }
+
+    /// A receiver report came: fraction lost, 0 to 1, and the round trip time if it tells.
+    pub fn on_report(&mut self, now: Instant, lost: f64, rtt: Option<Duration>) {
+        self.inform(now);
+        self.estimator.on_receiver_loss(now, lost);
+        if let Some(rtt) = rtt {
+            self.estimator.on_rtt(rtt);
+        }
+    }
+
+    /// The receiver's own estimate came.
+    pub fn on_remb(&mut self, now: Instant, bitrate: Bitrate) {
+        self.inform(now);
+        self.estimator.on_remb(now, bitrate);
+    }
+
+    /// How much may be sent, once something is known.
+    pub fn estimate(&self, now: Instant) -> Option<Bitrate> {
+        self.informed.then(|| self.estimator.estimate(now))
+    }
+
+    /// Whether so many bytes may be sent again now; if so they are accounted for.
+    pub fn may_repair(&mut self, now: Instant, bytes: usize) -> bool {
+        let rate = self.estimator.estimate(now) * REPAIR_SHARE;
+        self.repair.take(now, rate, bytes as u64)
+    }
+
+    /// Choose a layer, if it is time to, and tell the reader.
+    pub fn choose(&mut self, source: &Source, reader: &mut Reader, now: Instant) {
+        if now < self.next_choice {
+            return;
+        }
+        let Some((_, track)) = source.first(Kind::Video) else {
+            return;
+        };
+        self.next_choice = now + CHOICE_INTERVAL;
+        self.estimator.handle_timeout(now);
+        if let Some(layer) = reader.video_layer() {
+            self.allocator.on_switched(layer);
+        }
+        let offers = track.offers(now);
+        let wishes = track.wishes(reader.wish(), now);
+        let audio = self.audio.rate(now);
+        let network = self.network(now);
+        let decision = self
+            .allocator
+            .update(now, audio, &offers, wishes, &network);
+        if decision.foreign_queue {
+            self.estimator.accept_queue(now);
+        }
+        self.estimator.set_allocated(decision.allocated);
+        self.estimator.want_probe(decision.probe);
+        self.chosen |= decision.target.is_some();
+        self.target = decision.target;
+        // Until the first choice the reader takes the best there is.
+        reader.set_target(decision.target);
+        reader.set_hold(decision.stop && decision.target.is_some());
+        reader.set_paused(self.chosen && decision.target.is_none() && !offers.is_empty());
+    }
+
+    /// What is to be sent now to learn whether more goes through.
+    pub fn poll_probe(&mut self, now: Instant) -> Option<Probe> {
+        self.estimator.poll_probe(now)
+    }
+
+    /// When the next delivery is due because of a probe.
+    pub fn wake(&self, now: Instant) -> Option<Instant> {
+        let at = self.estimator.poll_timeout(now)?;
+        Some(at.max(now + PROBE_STEP))
+    }
+
+    fn inform(&mut self, now: Instant) {
+        self.informed = true;
+        self.next_choice = now;
+    }
+
+    /// A viewer that reports nothing is given the benefit of the doubt once it has a layer.
+    fn network(&self, now: Instant) -> Network {
+        let mut network = self.estimator.network(now);
+        if !self.informed && self.chosen {
+            network.estimate = Bitrate::MAX;
+        }
+        network
+    }
+}
+
+/// What audio takes, headers included.
+#[derive(Debug)]
+struct AudioRate {
+    bytes: u64,
+    since: Instant,
+    rate: Bitrate,
+}
+
+impl AudioRate {
+    fn new(now: Instant) -> Self {
+        Self {
+            bytes: 0,
+            since: now,
+            rate: Bitrate::ZERO,
+        }
+    }
+
+    fn rate(&mut self, now: Instant) -> Bitrate {
+        let passed = now.saturating_duration_since(self.since);
+        if passed >= AUDIO_WINDOW {
+            self.rate = Bitrate::of(std::mem::take(&mut self.bytes), passed);
+            self.since = now;
+        }
+        self.rate
+    }
+}
+
+/// Bytes that retransmissions may use: a share of the estimate, saved up for a while.
+#[derive(Debug)]
+struct RepairBudget {
+    bytes: u64,
+    at: Instant,
+}
+
+impl RepairBudget {
+    fn new(now: Instant) -> Self {
+        Self {
+            bytes: MIN_REPAIR_SAVINGS,
+            at: now,
+        }
+    }
+
+    fn take(&mut self, now: Instant, rate: Bitrate, bytes: u64) -> bool {
+        let passed = now.saturating_duration_since(self.at).min(REPAIR_SAVINGS);
+        self.at = now;
+        let most = rate.bytes_in(REPAIR_SAVINGS).max(MIN_REPAIR_SAVINGS);
+        self.bytes = (self.bytes + rate.bytes_in(passed)).min(most);
+        let enough = self.bytes >= bytes;
+        self.bytes -= if enough { bytes } else { 0 };
+        enough
+    }
+}
