@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::{digest, hmac};
 use dimpl::{Dtls, DtlsCertificate, Output, SrtpProfile};
 use is::stun::{StunMessage, TransId};
-use stagecast_core::outbox::{Outbox, Path};
+use stagecast_core::outbox::{Lane, Outbox, Path};
 use stagecast_core::srtp::{self, Opener, Profile, Sealer};
 
 use crate::Error;
@@ -169,7 +169,7 @@ impl Link {
             if message.verify(self.local.pwd.as_bytes(), hmac_sha1) {
                 let reply = StunMessage::binding_reply(message.trans_id(), from);
                 let password = Some(self.local.pwd.as_bytes());
-                out.push_with(path(from), 256, |room| {
+                out.push_with(path(from), Lane::Control, 256, |room| {
                     reply.to_bytes(password, room, hmac_sha1).ok()
                 });
             }
@@ -249,7 +249,7 @@ impl Link {
             let request =
                 StunMessage::binding_request(&username, id, true, self.tie_breaker, PRIORITY, true);
             let password = Some(self.remote.pwd.as_bytes());
-            out.push_with(path(target), 512, |room| {
+            out.push_with(path(target), Lane::Control, 512, |room| {
                 request.to_bytes(password, room, hmac_sha1).ok()
             });
             self.checks.push((id, target));

@@ -247,7 +247,8 @@ impl Egress<'_> {
         self.write_rtx(index, sent, packet, now, PacketKind::Retransmission)
     }
 
-    /// Send what a probe asks for: packets of late once more, or padding where they are too large; whether it
+    /// Send what a probe asks for: packets of late once more, or padding where they are too large for
+    /// a rate to be read from how they arrive; whether it
     /// could be.
     pub fn probe(&mut self, probe: Probe, source: &Source, now: Instant) -> bool {
         let rtx = |s: &Stream| s.kind() == Kind::Video && s.history.newest().is_some();
@@ -261,7 +262,7 @@ impl Egress<'_> {
             let packet = sent.and_then(|sent| Some((sent, sent.origin.find(source)?)));
             let before = self.out.queued();
             let written = match packet {
-                Some((sent, packet)) if probe.packet_bytes > MAX_PADDING => {
+                Some((sent, packet)) if packet.payload.len() <= probe.packet_bytes * 5 / 4 => {
                     self.write_rtx(index, sent, packet, now, PacketKind::Padding)
                 }
                 _ => self.write_padding(index, probe.packet_bytes, now),

@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 
 use stagecast_proto::rtcp::Twcc;
 
-use crate::bwe::{
-    Allocator, Bitrate, Config, Estimator, Network, PacketKind, Probe, Target,
-};
+use crate::bwe::{Allocator, Bitrate, Config, Estimator, Network, PacketKind, Probe};
 use crate::hub::{Reader, Source};
 use stagecast_proto::codec::Kind;
 
@@ -32,7 +30,6 @@ const MIN_REPAIR_SAVINGS: u64 = 16 << 10;
 pub struct Quality {
     estimator: Estimator,
     allocator: Allocator,
-    target: Option<Target>,
     /// The viewer has said something about its network.
     informed: bool,
     chosen: bool,
@@ -47,7 +44,6 @@ impl Quality {
         Self {
             estimator: Estimator::new(Config::default(), now),
             allocator: Allocator::new(),
-            target: None,
             informed: false,
             chosen: false,
             next_choice: now,
@@ -123,16 +119,13 @@ impl Quality {
         let wishes = track.wishes(reader.wish(), now);
         let audio = self.audio.rate(now);
         let network = self.network(now);
-        let decision = self
-            .allocator
-            .update(now, audio, &offers, wishes, &network);
+        let decision = self.allocator.update(now, audio, &offers, wishes, &network);
         if decision.foreign_queue {
             self.estimator.accept_queue(now);
         }
         self.estimator.set_allocated(decision.allocated);
         self.estimator.want_probe(decision.probe);
         self.chosen |= decision.target.is_some();
-        self.target = decision.target;
         // Until the first choice the reader takes the best there is.
         reader.set_target(decision.target);
         reader.set_hold(decision.stop && decision.target.is_some());

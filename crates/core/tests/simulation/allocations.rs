@@ -1,43 +1,12 @@
 //! Estimating and choosing must not allocate once a viewer has settled.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use stagecast_core::bwe::{
     Allocator, Bitrate, Config, Estimator, LayerOffer, PacketKind, Stamp, Wishes,
 };
 
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Counts what this thread asks for, so that tests beside it do not matter.
-struct Counting;
-
-thread_local! {
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system allocator unchanged; the counter is a
-// constant-initialised thread local without a destructor, so it never allocates.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.set(COUNT.get() + 1);
-        // SAFETY: the caller's contract is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn realloc(&self, old: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        COUNT.set(COUNT.get() + 1);
-        // SAFETY: the caller's contract is passed on.
-        unsafe { System.realloc(old, layout, new_size) }
-    }
-
-    unsafe fn dealloc(&self, old: *mut u8, layout: Layout) {
-        // SAFETY: the caller's contract is passed on.
-        unsafe { System.dealloc(old, layout) }
-    }
-}
+use super::counting::allocations;
 
 #[test]
 fn viewer_that_has_settled_allocates_nothing() {
@@ -83,9 +52,10 @@ fn viewer_that_has_settled_allocates_nothing() {
     for warming in 0..20 {
         second(warming);
     }
-    let before = COUNT.get();
-    for settled in 20..40 {
-        second(settled);
-    }
-    assert_eq!(COUNT.get() - before, 0);
+    let count = allocations(|| {
+        for settled in 20..40 {
+            second(settled);
+        }
+    });
+    assert_eq!(count, 0);
 }

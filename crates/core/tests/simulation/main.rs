@@ -4,6 +4,8 @@
 //! draws the same runs; `bench/simulation.md` says how to read them.
 
 mod allocations;
+#[path = "../counting/mod.rs"]
+mod counting;
 #[path = "model/mod.rs"]
 mod model;
 

@@ -1,6 +1,8 @@
 //! SRTP from outside the crate: against str0m's contexts, and counting allocations.
 
 mod allocations;
+#[path = "../counting/mod.rs"]
+mod counting;
 mod str0m;
 
 use stagecast_core::srtp::Profile;

@@ -3,6 +3,11 @@
 //! The same scenarios run on both of our paths: the lean one and the WebRTC
 //! library's, which is its yardstick. What the peer receives must be the same.
 
+#[path = "../counting/mod.rs"]
+mod counting;
+mod network;
+
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -20,6 +25,8 @@ use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::media::{Direction, MediaKind};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, Input, Output, Rtc};
+
+use counting::allocations;
 
 const TICK: Duration = Duration::from_millis(5);
 const FRAME: Duration = Duration::from_millis(33);
@@ -55,6 +62,9 @@ struct Scene {
     peer: Rtc,
     source: Source,
     out: Outbox,
+    spare: Outbox,
+    /// When our side wants to deliver without new media.
+    wake: Option<Instant>,
     answer: String,
     connected: bool,
     seq: u64,
@@ -62,6 +72,11 @@ struct Scene {
     /// Which datagrams to the peer are lost, by their number.
     loses: fn(usize) -> bool,
     sent: usize,
+    /// Bits a second of the way to the peer, if it is narrow, and what waits there until when.
+    rate: Option<u64>,
+    waiting: VecDeque<(Instant, Vec<u8>)>,
+    /// How often our side asked for memory while it served media and feedback.
+    allocations: u64,
 }
 
 fn make_offer(now: Instant) -> (Rtc, String, SdpPendingOffer) {
@@ -120,12 +135,17 @@ impl Scene {
             peer,
             source,
             out: Outbox::default(),
+            spare: Outbox::default(),
+            wake: None,
             answer,
             connected: false,
             seq: 1000,
             got: Vec::new(),
             loses: |_| false,
             sent: 0,
+            rate: None,
+            waiting: VecDeque::new(),
+            allocations: 0,
         }
     }
 
@@ -160,8 +180,17 @@ impl Scene {
             let track = self.source.track_mut("0", Kind::Video, true);
             track.layer_mut("").expect("a first layer").ingest(inbound);
         }
+        self.deliver();
+    }
+
+    fn deliver(&mut self) {
         match &mut self.ours {
-            Ours::Lean(viewer) => drop(viewer.deliver(&self.source, self.now, &mut self.out)),
+            Ours::Lean(viewer) => {
+                let (source, out) = (&self.source, &mut self.out);
+                self.allocations += allocations(|| {
+                    self.wake = viewer.deliver(source, self.now, out).wake;
+                });
+            }
             Ours::Library(viewer) => drop(viewer.deliver(&self.source, self.now)),
         }
     }
@@ -187,6 +216,9 @@ impl Scene {
     }
 
     fn turn_ours(&mut self) {
+        if self.wake.is_some_and(|at| at <= self.now) {
+            self.deliver();
+        }
         match &mut self.ours {
             Ours::Lean(viewer) => {
                 if viewer.wake() <= self.now {
@@ -206,14 +238,34 @@ impl Scene {
                 }
             }
         }
-        let out = std::mem::take(&mut self.out);
+        let spare = std::mem::take(&mut self.spare);
+        let out = std::mem::replace(&mut self.out, spare);
         for run in out.runs() {
             for range in run.datagrams() {
                 self.sent += 1;
                 if !(self.loses)(self.sent) {
-                    self.reach_peer(&out.arena()[range]);
+                    self.travel(&out.arena()[range]);
                 }
             }
+        }
+        // Two take turns, so that neither has to grow anew.
+        self.spare = out;
+        self.spare.clear();
+        while self.waiting.front().is_some_and(|(at, _)| *at <= self.now) {
+            let (_, bytes) = self.waiting.pop_front().expect("there is a front");
+            self.reach_peer(&bytes);
+        }
+    }
+
+    /// Through a queue of up to 300 ms where the way is narrow.
+    fn travel(&mut self, bytes: &[u8]) {
+        let Some(rate) = self.rate else {
+            return self.reach_peer(bytes);
+        };
+        let free = self.waiting.back().map_or(self.now, |(at, _)| *at);
+        let takes = Duration::from_nanos((bytes.len() as u64 + 28) * 8_000_000_000 / rate);
+        if free < self.now + Duration::from_millis(300) {
+            self.waiting.push_back((free + takes, bytes.to_vec()));
         }
     }
 
@@ -266,11 +318,14 @@ impl Scene {
         };
         match &mut self.ours {
             Ours::Lean(viewer) => {
-                let handled = viewer.handle_datagram(self.now, from, bytes, &mut self.out);
-                self.connected |= handled.connected;
-                if handled.lost {
-                    viewer.resend(&self.source, self.now, &mut self.out);
-                }
+                let out = &mut self.out;
+                self.allocations += allocations(|| {
+                    let handled = viewer.handle_datagram(self.now, from, bytes, out);
+                    self.connected |= handled.connected;
+                    if handled.lost {
+                        viewer.resend(&self.source, self.now, out);
+                    }
+                });
             }
             Ours::Library(viewer) => {
                 viewer

@@ -30,7 +30,8 @@ impl<'a> Frame<'a> {
         let (mut body, rest) = rest.split_at_checked(len).ok_or(truncated)?;
         if header[0] & PADDING != 0 {
             let padding = body.last().copied().unwrap_or(0);
-            if padding == 0 || padding % 4 != 0 || usize::from(padding) > body.len() {
+            // RFC 3550 has whole words, but libwebrtc pads transport-wide feedback by single bytes.
+            if padding == 0 || usize::from(padding) > body.len() {
                 return Err(RtcpError::Padding { padding });
             }
             body = &body[..body.len() - usize::from(padding)];

@@ -53,7 +53,7 @@ pub enum RtcpError {
         /// What the packet says.
         version: u8,
     },
-    /// The padding is empty, no multiple of four, or longer than the packet.
+    /// The padding is empty or longer than the packet.
     #[error("RTCP padding of {padding} bytes does not fit its packet")]
     Padding {
         /// What the last byte says.

@@ -380,7 +380,7 @@ fn compound_ends_at_a_broken_frame() {
 fn padding_is_no_body() {
     let datagram = hex("a0c90002 00000007 00000004");
     assert!(matches!(one(&datagram), Packet::ReceiverReport(_)));
-    for padding in ["00", "03", "0c", "ff"] {
+    for padding in ["00", "0c", "ff"] {
         assert_eq!(
             refused(&format!("a0c90002 00000007 000000{padding}")),
             "rtcp.padding"
