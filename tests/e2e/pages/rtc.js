@@ -15,9 +15,33 @@ function detour(sdp, port) {
   return lines.flatMap((line) => (line.startsWith('a=ice-pwd:') ? [line, candidate] : [line])).join('\r\n');
 }
 
+/** Simulcast as the Millicast SDK asks for it: SSRCs of its own, in a SIM group, written into the offer. */
+function withGroup(sdp) {
+  const [, first] = /a=ssrc-group:FID (\d+) /.exec(sdp);
+  const attributes = sdp.split('\r\n').filter((line) => line.startsWith(`a=ssrc:${first} `));
+  const added = [100, 102].flatMap((ssrc) => [
+    ...[ssrc, ssrc + 1].flatMap((one) => attributes.map((line) => line.replace(`:${first} `, `:${one} `))),
+    `a=ssrc-group:FID ${ssrc} ${ssrc + 1}`,
+  ]);
+  return `${sdp}${[...added, `a=ssrc-group:SIM ${first} 100 102`].join('\r\n')}\r\n`;
+}
+
+/** Encoders begin with what they are said to have, so that every layer is there at once. */
+function generous(sdp) {
+  const [, pt] = /m=video \d+ \S+ (\d+)/.exec(sdp) ?? [];
+  if (!pt) return sdp;
+  const line = `a=fmtp:${pt} `;
+  const wish = 'x-google-start-bitrate=3000';
+  if (sdp.includes(line)) return sdp.replace(line, `${line}${wish};`);
+  return sdp.replace(new RegExp(`(a=rtpmap:${pt} .*\r\n)`), `$1${line}${wish}\r\n`);
+}
+
 /** The offer is sent at once, without candidates: an ICE-lite server learns them from the checks. */
-async function signal(url, token, through) {
-  await connection.setLocalDescription();
+async function signal(url, token, through, munge) {
+  if (munge) {
+    const offer = await connection.createOffer();
+    await connection.setLocalDescription({ type: 'offer', sdp: munge(offer.sdp) });
+  } else await connection.setLocalDescription();
   const response = await fetch(url, {
     method: 'POST',
     headers: { 'Content-Type': 'application/sdp', ...(token && { Authorization: `Bearer ${token}` }) },
@@ -26,7 +50,8 @@ async function signal(url, token, through) {
   const body = await response.text();
   if (response.status !== 201) return { status: response.status, body };
   resource = new URL(response.headers.get('Location'), url).href;
-  await connection.setRemoteDescription({ type: 'answer', sdp: through ? detour(body, through) : body });
+  const sdp = token ? generous(body) : body;
+  await connection.setRemoteDescription({ type: 'answer', sdp: through ? detour(sdp, through) : sdp });
   return { status: 201, resource, etag: response.headers.get('ETag'), link: response.headers.get('Link') };
 }
 
@@ -37,17 +62,62 @@ function prefer(transceiver, kind, codec) {
   transceiver.setCodecPreferences([...wanted, ...repair]);
 }
 
-window.publish = async (url, token, { codec, width = 640, height = 360, video: withVideo = true, audio = true }) => {
+window.publish = async (
+  url,
+  token,
+  { codec, width = 640, height = 360, video: withVideo = true, audio = true, encodings, group },
+) => {
   local = await navigator.mediaDevices.getUserMedia({
     audio,
     video: withVideo && { width: { exact: width }, height: { exact: height }, frameRate: 30 },
   });
   connection = new RTCPeerConnection();
   for (const track of local.getTracks()) {
-    const transceiver = connection.addTransceiver(track, { direction: 'sendonly', streams: [local] });
+    const sendEncodings = track.kind === 'video' ? encodings : undefined;
+    const init = { direction: 'sendonly', streams: [local], ...(sendEncodings && { sendEncodings }) };
+    const transceiver = connection.addTransceiver(track, init);
     if (track.kind === 'video' && codec) prefer(transceiver, 'video', codec);
   }
-  return signal(url, token);
+  const answer = await signal(url, token, undefined, group ? withGroup : undefined);
+  if (group && answer.status === 201) {
+    // Without restriction ids the sizes can only be said afterwards.
+    const sender = connection.getSenders().find(({ track }) => track?.kind === 'video');
+    const parameters = sender.getParameters();
+    for (const [index, encoding] of parameters.encodings.entries()) Object.assign(encoding, group[index]);
+    await sender.setParameters(parameters);
+  }
+  return answer;
+};
+
+/** For each encoding that is sent: its name and width, and the frames of it. */
+window.sending = async () =>
+  [...(await connection.getStats()).values()]
+    .filter(({ type, kind }) => type === 'outbound-rtp' && kind === 'video')
+    .map(({ rid, frameWidth, framesEncoded, active }) => ({ rid, frameWidth, framesEncoded, active }));
+
+/** Ask for a layer; null is automatic. */
+window.select = async (layer) => {
+  const response = await fetch(`${resource}/layer`, {
+    method: layer ? 'POST' : 'DELETE',
+    ...(layer && { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(layer) }),
+  });
+  return response.status;
+};
+
+/** The data of the next `layers` event. */
+window.layers = async () => {
+  const created = await fetch(`${resource}/sse`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: '["layers"]',
+  });
+  const source = new EventSource(new URL(created.headers.get('Location'), resource));
+  return new Promise((resolve) => {
+    source.addEventListener('layers', ({ data }) => {
+      source.close();
+      resolve(JSON.parse(data));
+    });
+  });
 };
 
 window.watch = async (url, token, { through } = {}) => {

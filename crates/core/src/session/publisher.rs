@@ -402,3 +402,7 @@ fn accepted_tracks(peer: &Peer, offer: &Session, options: PublishOptions) -> Vec
     }
     tracks
 }
+
+#[cfg(test)]
+#[path = "publisher_tests.rs"]
+mod tests;
