@@ -41,7 +41,7 @@ class Meter:
     def advance(self, now: float) -> None:
         """Count up to now what the state so far says."""
         passed = max(0.0, now - self.at)
-        self.at = now
+        self.at = max(self.at, now)
         if self.sources:
             self.ingest_seconds += passed
             self.viewer_seconds += passed * self.viewers
@@ -59,8 +59,10 @@ class Meter:
             if not self.sources:
                 self.stopped_on, self.quiet_at = on, now
 
-    def fail(self, text: str, now: float, on: datetime) -> None:
+    def fail(self, session: str, text: str, now: float, on: datetime) -> None:
         """The encoder's connection failed; one that tries again and again stays one session."""
+        for source in [source for source, held in self.sources.items() if held == session]:
+            del self.sources[source]
         if not self.sources:
             self.error = text[:512]
             self.stopped_on = self.stopped_on or on

@@ -105,10 +105,10 @@ class LivestreamWatch:
             case SourceEnded() if meter is not None:
                 meter.end(event.source, event.session, now, utc_now())
                 self._woken.set()
-            case SessionEnded(kind="publisher") if event.reason not in _NORMAL_ENDS:
+            case SessionEnded(kind="publisher") if _failed(event):
                 meter = meter or self._meters.setdefault(event.stream, Meter(account_id, name, now))
                 text = event.detail or _ENDS.get(event.reason) or f"It ended: {event.reason}."
-                meter.fail(text, now, utc_now())
+                meter.fail(event.session, text, now, utc_now())
                 self._woken.set()
             case _:
                 pass
@@ -217,6 +217,11 @@ class LivestreamWatch:
         """The session that a crash interrupted and that this meter goes on with, where there is one."""
         held, until = self._resumable.get(meter.livestream_id, ("", 0.0))
         return await sessions.get(held) if held and meter.live and meter.at <= until else None
+
+
+def _failed(event: SessionEnded) -> bool:
+    """Whether a person has to look at it; a worker that fails is started again."""
+    return event.reason not in _NORMAL_ENDS and event.protocol != "worker"
 
 
 async def _open(sessions: SessionRepository, meter: Meter) -> str:
