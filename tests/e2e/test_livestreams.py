@@ -1,0 +1,169 @@
+"""Livestreams as the product text tells them: two curl commands, one ffmpeg command, and what comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import signal
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from imageio_ffmpeg import get_ffmpeg_exe
+
+from tests.e2e.deadline import until
+from tests.e2e.livestreams import Livestream, Livestreams
+from tests.e2e.server import Api, Server
+
+LIVE_WITHIN = 3.0
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def api(server: Server) -> Api:
+    return await server.api()
+
+
+@pytest.fixture
+def livestreams(api: Api) -> Livestreams:
+    return Livestreams(api)
+
+
+async def curl(*arguments: str) -> Any:
+    program = shutil.which("curl")
+    if program is None:
+        pytest.skip("curl is not installed")
+    process = await asyncio.create_subprocess_exec(
+        program, "--silent", "--show-error", *arguments, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), 15)
+    return json.loads(output)
+
+
+@asynccontextmanager
+async def sending(address: str, *encoding: str) -> AsyncGenerator[asyncio.subprocess.Process]:
+    """The product text's ffmpeg command, with this address."""
+    process = await asyncio.create_subprocess_exec(
+        get_ffmpeg_exe(),
+        *("-hide_banner", "-loglevel", "error", "-re", "-f", "lavfi"),
+        *("-i", "testsrc=size=1280x720 [out0]; sine=frequency=500 [out1]"),
+        *(encoding or ("-acodec", "aac", "-vcodec", "h264")),
+        *("-f", "flv", address),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def test_the_two_curl_commands_answer_the_fields_of_the_product_text(api: Api) -> None:
+    created = await curl(
+        "--location", "--request", "POST", f"{api.url}/livestreams",
+        "--header", "Content-Type: application/json",
+        "--header", f"Authorization: Bearer {api.token}",
+        "--data-raw", '{ "name": "test_livestream" }',
+    )  # fmt: skip
+    assert created["success"] is True
+    made = created["data"]
+    fields = {
+        "status", "name", "meeting_id", "ingest_server", "id", "stream_key", "playback_url",
+    }  # fmt: skip
+    assert fields <= made.keys()
+    assert (made["status"], made["name"], made["meeting_id"]) == (
+        "OFFLINE",
+        "test_livestream",
+        None,
+    )
+    assert re.fullmatch(r"rtmp://127\.0\.0\.1:\d+/live/", made["ingest_server"])
+
+    fetched = await curl(
+        "--location", "--request", "GET", f"{api.url}/livestreams/{made['id']}",
+        "--header", f"Authorization: Bearer {api.token}",
+    )  # fmt: skip
+    assert fetched["success"] is True
+    assert {**{name: made[name] for name in fields}, "ingest_seconds": 0, "viewer_seconds": 0} == {
+        name: fetched["data"][name] for name in (*fields, "ingest_seconds", "viewer_seconds")
+    }
+
+
+async def test_the_ffmpeg_command_goes_live_within_3_seconds_and_counts(
+    livestreams: Livestreams,
+) -> None:
+    made = await livestreams.create("rtmp")
+    server_and_key = made.fields["ingest_server"] + made.key
+
+    async def status_is(wanted: str) -> bool:
+        return await livestreams.status(made) == wanted
+
+    began = time.monotonic()
+    async with sending(server_and_key):
+        await until(lambda: status_is("LIVE"), deadline=15, what="the livestream is LIVE")
+        assert time.monotonic() - began <= LIVE_WITHIN
+        await until(
+            lambda: _counted(livestreams, made, 3), deadline=15, what="3 seconds are counted"
+        )
+        active = await livestreams.call("GET", f"/{made.id}/active-livestream-session")
+        assert active["session"]["stopped_time"] is None
+    await until(lambda: status_is("IDLE"), deadline=5, what="the livestream is IDLE")
+    details = await livestreams.get(made)
+    assert details["session"]["stopped_time"] is not None
+    lasted = time.monotonic() - began
+    assert 3 <= details["ingest_seconds"] <= lasted
+
+
+async def test_a_wrong_key_is_refused(livestreams: Livestreams) -> None:
+    made = await livestreams.create("wrong")
+    async with sending(made.fields["ingest_server"] + "0" * 64) as process:
+        assert process.stderr is not None
+        text = (await asyncio.wait_for(process.stderr.read(), 15)).decode()
+        assert await asyncio.wait_for(process.wait(), 15) != 0
+    assert text
+    assert await livestreams.status(made) == "OFFLINE"
+
+
+async def test_a_crash_while_live_loses_at_most_a_second(tmp_path: Path) -> None:
+    server = await Server.start("crash", tmp_path / "data")
+    livestreams = Livestreams(await server.api())
+    made = await livestreams.create("crash")
+    address = made.fields["ingest_server"] + made.key
+    try:
+        async with sending(address):
+            await until(lambda: _counted(livestreams, made, 2), deadline=15, what="it counts")
+            session = (await livestreams.get(made))["session"]["id"]
+            assert server.process is not None
+            killed_at = time.monotonic()
+            sent = (await livestreams.get(made))["ingest_seconds"]
+            server.process.send_signal(signal.SIGKILL)
+            await server.process.wait()
+        before = sent + (time.monotonic() - killed_at)
+        await server.run()
+        details = await livestreams.get(made)
+        assert details["stream_key"] == made.key
+        assert (details["status"], details["session"]["id"]) == ("IDLE", session)
+        assert details["session"]["stopped_time"] is not None
+        assert sent <= details["ingest_seconds"] <= before
+        address = details["ingest_server"] + made.key
+        async with sending(address):
+            await until(
+                lambda: _counted(livestreams, made, details["ingest_seconds"] + 1),
+                deadline=15,
+                what="it goes on",
+            )
+            resumed = await livestreams.get(made)
+        assert [one["id"] for one in resumed["sessions"]] == [session]
+    finally:
+        await server.stop()
+
+
+async def _counted(livestreams: Livestreams, made: Livestream, seconds: float) -> bool:
+    return (await livestreams.get(made))["ingest_seconds"] >= seconds
