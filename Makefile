@@ -43,7 +43,7 @@ test: setup .make/e2e .make/browsers ## Run every check and every test
 	@$(BIN)/python tools/suites.py $(ARGS)
 
 .PHONY: bench
-bench: setup ## Measure join time and forwarding delay
+bench: setup ## Measure packet cost, join time and forwarding delay
 	@exec $(BIN)/python -m bench $(ARGS)
 
 .PHONY: gen

@@ -1,6 +1,6 @@
 """`make bench`: measure, print, and compare with what is promised.
 
-Usage: python -m bench [join] [forward] [churn] [hls] [--viewers N] [--joins N] [--cycles N] [--seconds N]
+Usage: python -m bench [micro] [join] [forward] [churn] [hls] [--viewers N] [--joins N] [--cycles N] [--seconds N]
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import churn, forward, hls, join
+from bench import churn, forward, hls, join, micro
 from bench.figures import machine
 
-PARTS = ("join", "forward", "churn", "hls")
+PARTS = ("micro", "join", "forward", "churn", "hls")
 ARTIFACTS = Path(__file__).parent / ".artifacts"
 
 JOIN_P95_MS = 500
@@ -31,7 +31,7 @@ WOBBLE = 8
 def main() -> int:
     """Run what is asked for (all by default); 1 when a promise is broken."""
     parser = argparse.ArgumentParser(prog="python -m bench")
-    parser.add_argument("parts", nargs="*", metavar="join|forward|churn|hls")
+    parser.add_argument("parts", nargs="*", metavar="micro|join|forward|churn|hls")
     parser.add_argument("--joins", type=int, default=50)
     parser.add_argument("--viewers", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=20)
@@ -48,6 +48,9 @@ def main() -> int:
     if load > cores / 2:
         print(f"The machine is busy (load {load:.1f} on {cores} cores): delays will be too high.")
     verdicts: list[bool] = []
+    if "micro" in parts:
+        results["micro"] = micro.measure()
+        print(micro.report(results["micro"], micro.saved(), results["machine"]))
     if "join" in parts:
         results["join"] = join.measure(options.joins)
         for name, figures in results["join"].items():

@@ -35,7 +35,8 @@ def free_port() -> int:
 class Server:
     """One server with one stream that may be published and watched."""
 
-    def __init__(self) -> None:
+    def __init__(self, tree: Path | None = None) -> None:
+        """Of this tree, or of another checkout whose core is built."""
         self._data = tempfile.TemporaryDirectory(prefix="stagecast-bench-")
         self._port = free_port()
         self._environment = os.environ | {
@@ -46,6 +47,8 @@ class Server:
             "STAGECAST_RTMP__TLS_PORT": "0",
             "STAGECAST_HLS__PORT": "0",
         }
+        if tree is not None:
+            self._environment["PYTHONPATH"] = str(tree / "python")
         self._log = Path(self._data.name) / "bench.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.account = ""

@@ -45,7 +45,8 @@ def test_version() -> None:
 @pytest.mark.parametrize(
     "command",
     [[], ["serve"], ["doctor"], ["user", "add"], ["user", "passwd"], ["token", "create"], ["token", "list"],
-     ["token", "disable"], ["token", "enable"], ["token", "delete"], ["apitoken", "create"], ["publish"], ["watch"]],
+     ["token", "disable"], ["token", "enable"], ["token", "delete"], ["apitoken", "create"], ["publish"], ["watch"],
+     ["bench", "whep"], ["bench", "publish"]],
 )  # fmt: skip
 def test_every_command_has_help(command: list[str]) -> None:
     result = RUNNER.invoke(cli, [*command, "--help"])

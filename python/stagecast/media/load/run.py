@@ -264,6 +264,7 @@ class Run:
         for one in late:
             one.cancel()
         self._load.close()
+        self._signalling.close()
 
     # --- watching -----------------------------------------------------------------------
 

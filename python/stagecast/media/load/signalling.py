@@ -1,4 +1,4 @@
-"""WHIP and WHEP signalling for many peers: one kept-alive connection a thread, nothing more.
+"""WHIP and WHEP signalling for many peers: plain requests on kept-alive connections.
 
 The standard library's client is used because it costs the machine a fraction of a full one, and fifty joins
 a second share the machine with the server that is measured.
@@ -66,11 +66,19 @@ def target(
     )
 
 
-class Signalling(threading.local):
-    """A thread's connection."""
+class Signalling:
+    """Connections that are kept alive and shared by threads, each used by one at a time."""
 
     def __init__(self) -> None:
-        self._connections: dict[tuple[str, str], http.client.HTTPConnection] = {}
+        self._lock = threading.Lock()
+        self._idle: dict[tuple[str, str], list[http.client.HTTPConnection]] = {}
+
+    def close(self) -> None:
+        """Close what is kept."""
+        with self._lock:
+            kept, self._idle = self._idle, {}
+        for connection in (one for connections in kept.values() for one in connections):
+            connection.close()
 
     def post(self, at: Target, offer: str, posted: Callable[[], None]) -> tuple[str, str]:
         """Post an offer: the answer and the session's address. `posted` is called as it leaves."""
@@ -102,7 +110,7 @@ class Signalling(threading.local):
             headers = {**headers, "Authorization": f"Bearer {at.token}"}
         key = (parts.scheme, parts.netloc)
         for fresh in (False, True):
-            connection = self._connections.pop(key, None) if not fresh else None
+            connection = None if fresh else self._take(key)
             reused = connection is not None
             connection = connection or _open(parts.scheme, parts.netloc, at)
             try:
@@ -122,10 +130,19 @@ class Signalling(threading.local):
             if response.will_close:
                 connection.close()
             else:
-                self._connections[key] = connection
+                self._keep(key, connection)
             fields = {name.lower(): value for name, value in response.getheaders()}
             return response.status, fields, content
         raise JoinError("no connection", f"{url} closes connections")
+
+    def _take(self, key: tuple[str, str]) -> http.client.HTTPConnection | None:
+        with self._lock:
+            idle = self._idle.get(key)
+            return idle.pop() if idle else None
+
+    def _keep(self, key: tuple[str, str], connection: http.client.HTTPConnection) -> None:
+        with self._lock:
+            self._idle.setdefault(key, []).append(connection)
 
 
 def _open(scheme: str, netloc: str, at: Target) -> http.client.HTTPConnection:
