@@ -14,7 +14,7 @@ SPREAD = {"count": 4, "p50": 1.0, "p95": 2.0, "p99": 3.0, "max": 4.0}
 SPAN = {
     "seconds": 10.0, "active": 2, "packets": 1000, "bytes": 1_000_000, "expected": 900, "missed": 9, "filled": 8,
     "lost": 1, "stale": 0, "retransmissions": 8, "undecryptable": 0, "nacks": 3, "plis": 1, "frames": 600,
-    "freezes": 1, "frozen_seconds": 0.4, "worst_loss": 0.02,
+    "freezes": 1, "frozen_seconds": 0.4, "worst_loss": 0.02, "tool_late_ms": 3.0,
     "delay_ms": {"first_packet": SPREAD, "last_packet": SPREAD, "capture": SPREAD},
 }  # fmt: skip
 
@@ -106,6 +106,7 @@ def test_rows_name_loss_refusals_and_costs() -> None:
     assert "dtls 1" in found["viewers"]
     assert "closed" not in found["viewers"]
     assert found["server, a packet"].startswith("1.5 µs")
+    assert "careful" not in found
     assert found["freezes"] == "1, 2.000 % of the time"
 
 
@@ -113,7 +114,13 @@ def test_rows_name_loss_refusals_and_costs() -> None:
 def test_axis_ends_at_a_round_number_above(value: float) -> None:
     points = [{**second(n, "measure"), "last_packet_p99_ms": value} for n in range(3)]
     text = to_html(result(seconds=points))
-    plot = text.partition("last packet</h2>")[2].partition("</figure>")[0]
+    plot = text.partition("last packet, ms</h2>")[2].partition("</figure>")[0]
     heights = [float(y) for y in re.findall(r"\d,([\d.]+)", plot)]
     # Nothing is drawn above the plot.
     assert all(10 <= y <= 156.1 for y in heights)
+
+
+def test_run_on_a_machine_that_was_too_busy_says_so() -> None:
+    busy = result()
+    busy["result"]["window"] = {**SPAN, "tool_late_ms": 900.0}
+    assert "900 ms" in dict(rows(busy))["careful"]

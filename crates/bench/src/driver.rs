@@ -18,7 +18,7 @@ use crate::viewer::{self, Viewer};
 /// Wakes the thread for a command.
 pub const WAKE: Token = Token(usize::MAX);
 /// Batches read from one socket before others get their turn.
-const READ_TURNS: usize = 8;
+const READ_TURNS: usize = 2;
 
 /// A peer of the run.
 pub enum Peer {
@@ -41,7 +41,7 @@ pub enum Command {
 }
 
 /// What a thread tells.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Report {
     /// Every viewer there was.
     pub viewers: Vec<(u64, viewer::Figures)>,
@@ -49,6 +49,9 @@ pub struct Report {
     pub publishers: Vec<publisher::Figures>,
     /// Delays since the last report.
     pub delays: Delays,
+    /// The latest that a timer fired since the last report: over some tens of milliseconds
+    /// the thread gets too little of the machine to be a good judge.
+    pub late: Duration,
 }
 
 struct Slot {
@@ -68,6 +71,7 @@ pub struct Driver {
     batch: Batch,
     out: Outbox,
     delays: Delays,
+    late: Duration,
     gone: Report,
 }
 
@@ -83,6 +87,7 @@ impl Driver {
             batch: Batch::new(offload),
             out: Outbox::default(),
             delays: Delays::default(),
+            late: Duration::ZERO,
             gone: Report::default(),
         }
     }
@@ -103,7 +108,7 @@ impl Driver {
             readable.extend(
                 events
                     .iter()
-                    .map(|e| e.token())
+                    .map(mio::event::Event::token)
                     .filter(|t| *t != WAKE)
                     .map(|t| t.0),
             );
@@ -154,6 +159,7 @@ impl Driver {
             && at <= now
         {
             self.timers.remove(&(at, key));
+            self.late = self.late.max(now - at);
             let slot = &mut self.slots[key];
             match &mut slot.peer {
                 Peer::Viewer(viewer) => viewer.handle_timeout(now, &mut self.delays, &mut self.out),
@@ -263,6 +269,7 @@ impl Driver {
             viewers: self.gone.viewers.clone(),
             publishers: self.gone.publishers.clone(),
             delays: std::mem::take(&mut self.delays),
+            late: std::mem::take(&mut self.late),
         };
         for (_, slot) in &self.slots {
             slot.peer.tell(slot.id, &mut report);

@@ -136,6 +136,8 @@ pub struct Span {
     pub worst_loss: f64,
     /// Forwarding delay, as probes saw it.
     pub delay_ms: DelayMs,
+    /// The latest that a timer of this tool fired: how much the machine kept it waiting.
+    pub tool_late_ms: f64,
 }
 
 /// Milliseconds from the POST to each step of joining.
@@ -227,12 +229,13 @@ pub struct Ledger {
     last: Mark,
     window: Mark,
     delays: Delays,
+    late: Duration,
 }
 
 impl Ledger {
     /// The window begins with this.
-    pub fn mark(&mut self, report: Report) {
-        let viewers = sums(&report);
+    pub fn mark(&mut self, report: &Report) {
+        let viewers = sums(report);
         self.window = Mark {
             at: Instant::now(),
             viewers: viewers.clone(),
@@ -242,17 +245,19 @@ impl Ledger {
             viewers,
         };
         self.delays = Delays::default();
+        self.late = Duration::ZERO;
     }
 
     /// The figures as of this.
-    pub fn poll(&mut self, report: Report) -> Polled {
-        let viewers = sums(&report);
+    pub fn poll(&mut self, report: &Report) -> Polled {
+        let viewers = sums(report);
         self.delays.append(&report.delays);
         let now = Instant::now();
-        let last = span(&self.last, &viewers, &report.delays, now);
-        let window = span(&self.window, &viewers, &self.delays, now);
+        self.late = self.late.max(report.late);
+        let last = span(&self.last, &viewers, (&report.delays, report.late), now);
+        let window = span(&self.window, &viewers, (&self.delays, self.late), now);
         self.last = Mark { at: now, viewers };
-        polled(&report, last, window)
+        polled(report, last, window)
     }
 }
 
@@ -264,13 +269,19 @@ fn sums(report: &Report) -> HashMap<u64, Sums> {
         .collect()
 }
 
-fn span(mark: &Mark, viewers: &HashMap<u64, Sums>, delays: &Delays, now: Instant) -> Span {
+fn span(
+    mark: &Mark,
+    viewers: &HashMap<u64, Sums>,
+    (delays, late): (&Delays, Duration),
+    now: Instant,
+) -> Span {
     let mut span = Span {
         seconds: (now - mark.at).as_secs_f64(),
         active: 0,
         sums: Sums::default(),
         worst_loss: 0.0,
         delay_ms: DelayMs::of(delays),
+        tool_late_ms: late.as_secs_f64() * 1e3,
     };
     let nothing = Sums::default();
     for (id, sums) in viewers {
@@ -372,15 +383,15 @@ mod tests {
     #[test]
     fn window_counts_from_its_mark_and_the_last_span_from_the_last_poll() {
         let mut ledger = Ledger::default();
-        assert_eq!(ledger.poll(report(100)).window.sums.packets, 100);
-        ledger.mark(report(150));
-        ledger.poll(report(250));
-        let polled = ledger.poll(report(450));
+        assert_eq!(ledger.poll(&report(100)).window.sums.packets, 100);
+        ledger.mark(&report(150));
+        ledger.poll(&report(250));
+        let polled = ledger.poll(&report(450));
         assert_eq!(polled.last.sums.packets, 200);
         assert_eq!(polled.window.sums.packets, 300);
         assert_eq!(polled.window.delay_ms.last_packet.count, 2);
         assert!((polled.window.worst_loss - 0.1).abs() < 1e-9);
-        let idle = ledger.poll(report(450));
+        let idle = ledger.poll(&report(450));
         assert_eq!((idle.last.active, idle.window.active), (0, 1));
     }
 }

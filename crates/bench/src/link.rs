@@ -73,7 +73,8 @@ pub struct Credentials {
 impl Credentials {
     /// From 20 random bytes.
     pub fn new(random: [u8; 20]) -> Self {
-        let text: String = random.iter().map(|b| format!("{b:02x}")).collect();
+        let digits: Vec<String> = random.iter().map(|b| format!("{b:02x}")).collect();
+        let text = digits.concat();
         Self {
             ufrag: text[..8].into(),
             pwd: text[8..].into(),
@@ -82,7 +83,7 @@ impl Credentials {
 }
 
 /// What came of a datagram or a timeout.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
     /// Nothing to tell.
     None,

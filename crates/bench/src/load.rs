@@ -25,15 +25,15 @@ use crate::link::{Credentials, Identity, Link};
 use crate::publisher::{self, Publisher};
 use crate::sdp::{Offer, Remote, Ssrcs};
 use crate::socket::{Socket, route};
-use crate::stamps::Departures;
+use crate::stamps::{Delays, Departures};
 use crate::viewer::{self, Viewer};
 
 /// Peers of one run.
 pub const MAX_PEERS: usize = 20_000;
 /// Threads of one run.
 const MAX_THREADS: usize = 64;
-/// How long a thread may take to tell.
-const REPLY: Duration = Duration::from_secs(5);
+/// How long a thread may take to tell; on a machine that is too busy it takes seconds.
+const REPLY: Duration = Duration::from_secs(10);
 
 /// How a run is set.
 #[derive(Debug, Clone, Deserialize)]
@@ -96,6 +96,8 @@ struct Thread {
     commands: Mutex<Sender<Command>>,
     waker: Waker,
     handle: Mutex<Option<JoinHandle<()>>>,
+    /// What it told last.
+    last: Mutex<Report>,
 }
 
 impl Thread {
@@ -111,6 +113,7 @@ impl Thread {
             commands: Mutex::new(commands),
             waker,
             handle: Mutex::new(Some(handle)),
+            last: Mutex::default(),
         })
     }
 
@@ -188,12 +191,11 @@ impl Load {
         clip: &Arc<Clip>,
         obeys: bool,
     ) -> Result<(u64, String), Error> {
-        let mut random = [0; 8];
-        fill(&mut random)?;
-        let [a, b, c, d, e, f, g, h] = random;
+        let mut random = [[0; 4]; 2];
+        fill(random.as_flattened_mut())?;
         let ssrcs = Ssrcs {
-            video: u32::from_be_bytes([a, b, c, d]) | 1,
-            audio: u32::from_be_bytes([e, f, g, h]) & !1,
+            video: u32::from_be_bytes(random[0]) | 1,
+            audio: u32::from_be_bytes(random[1]) & !1,
         };
         let codecs: Vec<Codec> = clip
             .codec
@@ -345,13 +347,13 @@ impl Load {
     /// The measured window begins now.
     pub fn mark(&self) {
         let report = self.collect();
-        lock(&self.ledger).mark(report);
+        lock(&self.ledger).mark(&report);
     }
 
     /// Everything so far, since the last call, and since [`Load::mark`].
     pub fn poll(&self) -> Polled {
         let report = self.collect();
-        lock(&self.ledger).poll(report)
+        lock(&self.ledger).poll(&report)
     }
 
     /// Say goodbye to all and stop the threads; idempotent.
@@ -372,13 +374,19 @@ impl Load {
             replies.push(answer);
         }
         let mut all = Report::default();
-        for answer in replies {
-            let Ok(report) = answer.recv_timeout(REPLY) else {
-                continue;
-            };
-            all.viewers.extend(report.viewers);
-            all.publishers.extend(report.publishers);
-            all.delays.append(&report.delays);
+        for (thread, answer) in self.threads.iter().zip(replies) {
+            let mut last = lock(&thread.last);
+            if let Ok(report) = answer.recv_timeout(REPLY) {
+                *last = report;
+            } else {
+                // What it said before is better than to say that its peers are gone.
+                last.delays = Delays::default();
+                last.late = REPLY;
+            }
+            all.viewers.extend_from_slice(&last.viewers);
+            all.publishers.extend_from_slice(&last.publishers);
+            all.delays.append(&last.delays);
+            all.late = all.late.max(last.late);
         }
         all
     }

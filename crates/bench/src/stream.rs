@@ -16,7 +16,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(40);
 /// … so often,
 const MAX_ASKS: u8 = 6;
 /// … until the decoder would have gone on without it.
-pub const GIVE_UP: Duration = Duration::from_millis(1000);
+pub const GIVE_UP: Duration = Duration::from_secs(1);
 /// Missing packets that are tracked; a longer gap is a break.
 const MAX_MISSING: usize = 1024;
 /// A jump of this many packets is a new start, not a gap.
@@ -128,7 +128,7 @@ impl Stream {
 
     fn place(&mut self, seq: i64, now: Instant) -> Place {
         let step = seq - self.newest;
-        if step > MAX_GAP || step < -MAX_GAP {
+        if !(-MAX_GAP..=MAX_GAP).contains(&step) {
             // Another sender took over: what came before is no longer awaited.
             self.counts.lost += self.missing.len() as u64;
             self.missing.clear();
@@ -188,7 +188,7 @@ impl Stream {
     }
 
     /// Numbers to ask for now (RFC 4585 §6.2.1), ascending.
-    pub fn to_ask(&mut self, now: Instant, out: &mut Vec<u16>) {
+    pub fn take_due(&mut self, now: Instant, out: &mut Vec<u16>) {
         for missing in &mut self.missing {
             if missing.asks < MAX_ASKS && missing.next_ask <= now {
                 missing.next_ask = now + ASK_AGAIN * (1 << missing.asks.min(4));
@@ -198,7 +198,7 @@ impl Stream {
         }
     }
 
-    /// When [`Stream::to_ask`] or [`Stream::give_up`] has something to do.
+    /// When [`Stream::take_due`] or [`Stream::give_up`] has something to do.
     pub fn wake(&self) -> Option<Instant> {
         let due = |m: &Missing| {
             if m.asks < MAX_ASKS {
@@ -292,7 +292,7 @@ mod tests {
             let now = start + Duration::from_millis(ms);
             let before = asked.len();
             let mut list = Vec::new();
-            stream.to_ask(now, &mut list);
+            stream.take_due(now, &mut list);
             asked.extend(list.iter().map(|seq| (*seq, ms)));
             assert!(asked.len() - before <= 1);
             if let Some(seq) = stream.give_up(now) {

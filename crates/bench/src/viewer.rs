@@ -33,7 +33,7 @@ const REPORT: Duration = Duration::from_secs(1);
 /// PLI when no keyframe is whole this long after the first packet …
 const FIRST_PLI: Duration = Duration::from_millis(200);
 /// … and again.
-const NEXT_PLI: Duration = Duration::from_millis(1000);
+const NEXT_PLI: Duration = Duration::from_secs(1);
 /// No answer of any kind for this long is a failed join.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// SSRCs of one server; more is nonsense.
@@ -530,7 +530,7 @@ impl Viewer {
                 continue;
             }
             lost.clear();
-            stream.to_ask(now, &mut lost);
+            stream.take_due(now, &mut lost);
             let (ssrc, video) = (stream.ssrc, stream.kind() == Kind::Video);
             let given_up = stream.give_up(now);
             let contiguous = stream.contiguous();

@@ -103,6 +103,7 @@ impl Load {
     }
 
     #[pyo3(signature = (host, codecs, audio=true))]
+    #[allow(clippy::needless_pass_by_value)] // Python gives the list away.
     fn viewer(
         &self,
         py: Python<'_>,

@@ -18,8 +18,7 @@ impl AddAssign for Cost {
         self.instructions = match (self.instructions, other.instructions) {
             (Some(a), Some(b)) => Some(a + b),
             // The first addition to nothing.
-            (None, some) => some,
-            (some, None) => some,
+            (one, other) => one.or(other),
         };
     }
 }

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+# More is not the server's doing.
+_LATE_MS = 50
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 640, 180, 52, 24, 10
 
 
@@ -39,6 +41,17 @@ def rows(result: dict[str, Any]) -> list[tuple[str, str]]:
             f"{result['generator_cores']} cores; {result['idle_cores']} cores of the machine idle",
         )
     )
+    late = window["tool_late_ms"]
+    if late > _LATE_MS:
+        found.append(
+            (
+                "careful",
+                (
+                    f"the machine kept this tool waiting for up to {late:.0f} ms: delays, joins and freezes "
+                    "are its own as well as the server's"
+                ),
+            )
+        )
     if result["interrupted"]:
         found.append(("interrupted", "the run was stopped before its end"))
     return found
@@ -158,6 +171,10 @@ class _Plot:
     unit: str
     series: tuple[tuple[str, str], ...]
 
+    @property
+    def heading(self) -> str:
+        return f"{self.title}, {self.unit}" if self.unit else self.title
+
 
 _PLOTS = (
     _Plot("Viewers that play", "", (("viewers", "playing"),)),
@@ -185,7 +202,7 @@ def to_html(result: dict[str, Any]) -> str:
         f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in rows(result)
     )
     plots = "".join(
-        f"<h2>{html.escape(plot.title)}</h2><figure>{drawn}</figure>"
+        f"<h2>{html.escape(plot.heading)}</h2><figure>{drawn}</figure>"
         for plot in _PLOTS
         if (drawn := _draw(plot, result["seconds"]))
     )
@@ -235,10 +252,9 @@ def _draw(plot: _Plot, seconds: Sequence[dict[str, Any]]) -> str:
         )
     for share in (0, 0.5, 1):
         _, y = place(first, top * share)
-        label = f"{top * share:g} {plot.unit}".strip()
         parts.append(
             f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - 12}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{label}</text>'
+            f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{top * share:g}</text>'
         )
     for x in (first, last):
         at, _ = place(x, 0)

@@ -4,7 +4,7 @@ Figures of one poll (`_core.Load.poll`): `viewers`, `connected`, `receiving`, `p
 (counts by name); `join_ms` (answered, connected, first_packet, keyframe), `jitter_video_ms`, `jitter_audio_ms`
 (spreads: count, p50, p95, p99, max); `last` and `window` (seconds, active, packets, bytes, expected, missed,
 filled, lost, stale, retransmissions, undecryptable, nacks, plis, frames, freezes, frozen_seconds, worst_loss,
-delay_ms with first_packet, last_packet, capture); `publishers`.
+delay_ms with first_packet, last_packet, capture, tool_late_ms); `publishers`.
 """
 
 import contextlib
