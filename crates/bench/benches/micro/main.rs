@@ -116,7 +116,11 @@ fn fan_out(counter: &mut Counter, scene: &mut Scene) -> (usize, Cost) {
         let mut out = std::mem::take(&mut scene.out);
         out.clear();
         total += counter.measure(|| scene.deliver(&mut out));
-        sent += out.runs().iter().map(|r| r.count).sum::<usize>();
+        sent += out
+            .runs()
+            .iter()
+            .map(|r| r.datagrams().count())
+            .sum::<usize>();
         scene.out = out;
     }
     assert_eq!(
@@ -143,7 +147,11 @@ fn nack_storm(counter: &mut Counter, scene: &mut Scene) -> (usize, Cost) {
         let mut nacks = scene.nacks();
         let mut out = Outbox::default();
         total += counter.measure(|| scene.resend(&mut nacks, &mut out));
-        sent += out.runs().iter().map(|r| r.count).sum::<usize>();
+        sent += out
+            .runs()
+            .iter()
+            .map(|r| r.datagrams().count())
+            .sum::<usize>();
     }
     assert!(
         sent >= 10 * scene.viewers.len() * 10,
