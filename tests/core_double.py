@@ -46,6 +46,7 @@ class CoreDouble:
     hls_port = 8081
     rtmp_port = 1935
     rtmps_port = 1936
+    worker_socket = None
 
     def __init__(self) -> None:
         self.sessions: dict[str, Session] = {}

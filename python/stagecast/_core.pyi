@@ -72,7 +72,7 @@ class Engine:
         into candidates; empty = those of all interfaces), ``threads`` (0 = one
         per core), ``connect_timeout_ms``, ``consent_timeout_ms``,
         ``max_sessions``, ``ring_max_bytes``, ``ring_max_ms`` (kept per video
-        track for late joiners). ``rtmp`` turns RTMP on: an object of ``bind``,
+        track for late joiners), ``workers`` (let transcode workers in). ``rtmp`` turns RTMP on: an object of ``bind``,
         ``port`` (``null`` = RTMPS only), ``tls`` (``port``, ``certificate``,
         ``key``), ``max_connections``, ``connect_timeout_ms``,
         ``stall_timeout_ms``. ``hls`` turns HLS on: an object of ``bind``, ``port``,
@@ -91,6 +91,9 @@ class Engine:
     @property
     def rtmps_port(self) -> int | None:
         """The bound RTMPS port, ``None`` when it is off."""
+    @property
+    def worker_socket(self) -> str | None:
+        """Where transcode workers connect, when ``workers`` is on."""
     def event_fd(self) -> int:
         """A descriptor that is readable while events wait; owned by the engine."""
     def drain_events(self) -> bytes:

@@ -45,6 +45,7 @@ from stagecast.tokens.tasks import TokenWatch
 from stagecast.whip import endpoints as whip_endpoints
 from stagecast.whip.events import EventSubscriptions
 from stagecast.whip.service import WhipService
+from stagecast.workers.supervisor import Transcoders
 
 ROUTERS: tuple[APIRouter, ...] = (
     accounts_endpoints.router,
@@ -190,6 +191,8 @@ async def _running(
     engine.on_event(door.on_event)
     engine.on_event(live.on_event)
     engine.on_event(livestreams.on_event)
+    transcoders = Transcoders(engine.worker_socket)
+    engine.on_event(transcoders.on_event)
     engine.on_figures(live.on_figures)
     engine.on_figures(livestreams.on_figures)
     engine.on_figures(events.on_figures)
@@ -211,6 +214,7 @@ async def _running(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         try:
+            await transcoders.close()
             await engine.close()
             await door.close()
             await livestreams.flush()

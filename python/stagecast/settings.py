@@ -121,6 +121,7 @@ class MediaSettings(Section):
     burst_wait: Annotated[Duration, Field(le=timedelta(milliseconds=20))] = timedelta(
         milliseconds=5
     )
+    transcode_audio: bool = True
     ice_servers: list[IceServer] = []
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -33,6 +34,7 @@ use crate::webrtc::feed::BurstWait;
 use crate::webrtc::mailbox::{Command, Mailbox};
 use crate::webrtc::session::Session;
 use crate::webrtc::shard::{self, ShardReport};
+use crate::workers;
 
 /// How long a media thread may take to answer a call.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -73,6 +75,8 @@ pub struct EngineConfig {
     pub rtmp: Option<RtmpConfig>,
     /// HLS; none means off.
     pub hls: Option<HlsConfig>,
+    /// Let transcode workers in.
+    pub workers: bool,
 }
 
 impl Default for EngineConfig {
@@ -92,6 +96,7 @@ impl Default for EngineConfig {
             burst_wait_us: 5_000,
             rtmp: None,
             hls: None,
+            workers: false,
         }
     }
 }
@@ -268,6 +273,7 @@ pub struct Engine {
     port: u16,
     rtmp: rtmp::Ports,
     hls: Option<hls::Server>,
+    workers: Option<workers::Door>,
 }
 
 impl Engine {
@@ -337,7 +343,12 @@ impl Engine {
             port,
             rtmp: rtmp::Ports::default(),
             hls: None,
+            workers: None,
         };
+        if engine.config.workers {
+            let door = workers::Door::open(&engine.runtime, engine.frames());
+            engine.workers = Some(door.map_err(|e| invalid("no socket for workers", &e))?);
+        }
         if let Some(config) = &engine.config.rtmp {
             engine.rtmp = rtmp::start(config, &engine)?;
         }
@@ -368,6 +379,11 @@ impl Engine {
 
     pub(crate) fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)
+    }
+
+    /// Where transcode workers connect, if they may.
+    pub fn worker_socket(&self) -> Option<PathBuf> {
+        self.workers.as_ref().map(workers::Door::path)
     }
 
     /// The threads of protocols other than WebRTC.

@@ -11,6 +11,7 @@ pub mod hls;
 pub mod rtmp;
 pub mod runtime;
 pub mod webrtc;
+pub mod workers;
 
 pub use engine::{Answer, Engine, EngineConfig, EngineError, Patched};
 pub use stagecast_core::id::SourceKey;

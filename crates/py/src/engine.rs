@@ -93,6 +93,12 @@ impl Engine {
         self.engine.rtmp_ports().tls
     }
 
+    #[getter]
+    fn worker_socket(&self) -> Option<String> {
+        let path = self.engine.worker_socket();
+        path.map(|p| p.to_string_lossy().into_owned())
+    }
+
     fn event_fd(&self) -> i32 {
         self.engine.event_fd()
     }

@@ -62,6 +62,8 @@ class Core(Protocol):
     def rtmp_port(self) -> int | None: ...
     @property
     def rtmps_port(self) -> int | None: ...
+    @property
+    def worker_socket(self) -> str | None: ...
     def event_fd(self) -> int: ...
     def drain_events(self) -> bytes: ...
     def figures(self) -> bytes: ...
@@ -118,6 +120,7 @@ def core_config(settings: Settings) -> bytes:
             "ring_max_bytes": int(media.ring_size),
             "ring_max_ms": _milliseconds(media.ring_duration.total_seconds()),
             "burst_wait_us": round(media.burst_wait.total_seconds() * 1_000_000),
+            "workers": media.transcode_audio,
             "rtmp": _rtmp_config(settings) if settings.rtmp.enabled else None,
             "hls": _hls_config(settings) if settings.hls.enabled else None,
         }
@@ -206,6 +209,11 @@ class Engine:
     def rtmps_port(self) -> int | None:
         """The bound port of RTMP over TLS; None where it is off."""
         return self._core.rtmps_port
+
+    @property
+    def worker_socket(self) -> str | None:
+        """Where transcode workers connect; `None` when they are turned off."""
+        return self._core.worker_socket
 
     def on_event(self, listener: Callable[[MediaEvent], None]) -> None:
         self._listeners.append(listener)

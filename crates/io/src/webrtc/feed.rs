@@ -94,6 +94,7 @@ impl Feed {
             && self.readers.is_empty()
             && self.subscribers.is_empty()
             && !self.frames.has_readers()
+            && !self.frames.is_transcoding()
     }
 
     /// New packets came; whether readers were not waiting for some already.

@@ -155,40 +155,37 @@ impl Shard {
 
     /// Tell the control plane where transcoders are needed.
     pub(super) fn watch_transcoding(&mut self, now: Instant) {
-        for (_, feed) in &mut self.feeds {
+        let mut over = Vec::new();
+        for (index, feed) in &mut self.feeds {
             let viewers = !feed.readers.is_empty() || !feed.subscribers.is_empty();
             if feed.publisher.is_none() && !feed.frames.is_transcoding() {
                 continue;
             }
-            let change = feed.frames.transcoding(&feed.source, viewers, now);
-            let key = &feed.source.key;
-            let (stream, source) = (
-                key.stream.to_string(),
-                key.source.as_deref().map(str::to_owned),
-            );
-            match change {
-                Some(Transcoding::Wanted(from, to)) => {
-                    let (from, to) = (from.name(), to.name());
-                    let event = Event::TranscodeWanted {
+            let Some(change) = feed.frames.transcoding(&feed.source, viewers, now) else {
+                continue;
+            };
+            let stream = feed.source.key.stream.to_string();
+            let source = feed.source.key.source.as_deref().map(str::to_owned);
+            self.shared.events.push(match change {
+                Transcoding::Wanted(from, to) => Event::TranscodeWanted {
+                    stream,
+                    source,
+                    from: from.name(),
+                    to: to.name(),
+                },
+                Transcoding::Unwanted(from, to) => {
+                    over.push(index);
+                    Event::TranscodeUnwanted {
                         stream,
                         source,
-                        from,
-                        to,
-                    };
-                    self.shared.events.push(event);
+                        from: from.name(),
+                        to: to.name(),
+                    }
                 }
-                Some(Transcoding::Unwanted(from, to)) => {
-                    let (from, to) = (from.name(), to.name());
-                    let event = Event::TranscodeUnwanted {
-                        stream,
-                        source,
-                        from,
-                        to,
-                    };
-                    self.shared.events.push(event);
-                }
-                None => {}
-            }
+            });
+        }
+        for feed in over {
+            self.drop_idle(feed);
         }
     }
 }
