@@ -68,9 +68,7 @@ class Connection:
     def send(self, message: Config | Frame) -> None:
         match message:
             case Config():
-                head = _CONFIG_HEAD.pack(
-                    message.generation, message.sample_rate, message.channels
-                )
+                head = _CONFIG_HEAD.pack(message.generation, message.sample_rate, message.channels)
                 self._send(_CONFIG, head + message.record)
             case Frame():
                 head = _FRAME_HEAD.pack(message.generation, message.pts_us)

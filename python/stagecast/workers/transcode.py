@@ -59,7 +59,7 @@ class Transcoder:
         self._errors = 0
         self._anchor_us = 0
         self._samples = 0
-        self._rate = _RATE
+        self._rate: int = _RATE
         self._open_encoder()
 
     @property
@@ -79,16 +79,17 @@ class Transcoder:
         self._errors = 0
         at = frame.pts_us
         for sound in sounds:
-            self._place(at, sound.sample_rate)
+            rate = int(sound.sample_rate)
+            self._place(at, rate)
             sound.pts = self._samples
-            sound.time_base = Fraction(1, sound.sample_rate)
-            self._samples += sound.samples
-            at += sound.samples * _MICROSECONDS // sound.sample_rate
+            sound.time_base = Fraction(1, rate)
+            self._samples += int(sound.samples)
+            at += int(sound.samples) * _MICROSECONDS // rate
             yield from self._encode(sound)
 
     def _place(self, pts_us: int, rate: int) -> None:
         """Go on counting, or begin anew where the publisher's time is."""
-        expected = self._anchor_us + self._samples * _MICROSECONDS // self._rate
+        expected: int = self._anchor_us + self._samples * _MICROSECONDS // self._rate
         on_time = abs(pts_us - expected) <= _MAX_DRIFT_US and rate == self._rate
         if self._started and on_time:
             return
