@@ -18,6 +18,9 @@ const HEAD_START: Duration = Duration::from_secs(10);
 /// How long a transcoder goes on after the last reader who needed it.
 const LINGER: Duration = Duration::from_secs(10);
 
+/// Half the shortest frame that a transcoder makes.
+const HALF_FRAME_US: i64 = 10_000;
+
 /// A layer that must have a keyframe before it has frames again.
 pub type WantsKeyframe = (Arc<str>, Arc<str>);
 
@@ -29,6 +32,8 @@ pub struct FrameSide {
     outlets: Vec<Outlet>,
     tap: Option<Tap>,
     companions: FramePublisher,
+    /// Up to which time each companion track has frames.
+    companion_times: Vec<(Arc<str>, i64)>,
     /// Which transcoding was asked for: from, to, and who needed it last.
     transcoding: Option<(Codec, Codec, Instant)>,
 }
@@ -57,6 +62,7 @@ impl FrameSide {
             outlets: Vec::new(),
             tap: None,
             companions: FramePublisher::default(),
+            companion_times: Vec::new(),
             transcoding: None,
         }
     }
@@ -71,6 +77,7 @@ impl FrameSide {
         self.face.clear();
         self.tap = None;
         self.companions = FramePublisher::default();
+        self.companion_times.clear();
         for outlet in &mut self.outlets {
             outlet.tell(FrameEvent::Begin { generation });
         }
@@ -113,6 +120,22 @@ impl FrameSide {
             self.tap = None;
             self.face.clear();
         }
+    }
+
+    /// Whether a frame of a companion track is newer than what it has: a worker that was started
+    /// again begins at the last keyframe, like every reader, and makes some of it twice.
+    pub fn is_news(&mut self, track: &Arc<str>, frame: &Frame) -> bool {
+        let known = self.companion_times.iter_mut().find(|(t, _)| t == track);
+        let Some((_, newest)) = known else {
+            self.companion_times.push((Arc::clone(track), frame.pts_us));
+            return true;
+        };
+        // Half a frame, for the place of its first sample is rounded.
+        let news = frame.pts_us > *newest + HALF_FRAME_US;
+        if news {
+            *newest = frame.pts_us;
+        }
+        news
     }
 
     /// The packets of a companion track's frame; none for a codec that WebRTC does not carry.

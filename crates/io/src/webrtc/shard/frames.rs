@@ -84,7 +84,8 @@ impl Shard {
             return;
         };
         let entry = &mut self.feeds[feed];
-        if entry.publisher.is_none() || entry.source.generation != generation {
+        let over = entry.publisher.is_none() || entry.source.generation != generation;
+        if over || !entry.frames.is_news(track, &frame) {
             return;
         }
         frame.capture = frame.capture.min(now);
