@@ -231,6 +231,31 @@ async def test_an_admitted_player_with_a_session_is_a_viewer(app: App) -> None:
     assert data(await app.client.get("/api/monitoring/streams/demo"))["viewerCount"] == 1
 
 
+async def test_an_audience_costs_one_look_a_second(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stagecast.livestreams import door
+    from stagecast.livestreams.service import LivestreamService
+
+    looks: list[str] = []
+    look = LivestreamService.to_play
+
+    async def counted(self: LivestreamService, playback_id: str) -> Any:
+        looks.append(playback_id)
+        return await look(self, playback_id)
+
+    monkeypatch.setattr(LivestreamService, "to_play", counted)
+    made = await kit.create()
+    clock = kit.app.state.door._clock = kit.clock
+    for number in range(20):
+        verdict = await ask(kit.app, **playing(made["playback_id"]), remote=f"198.51.100.{number}")
+        assert verdict["verdict"] == "admit"
+    assert len(looks) == 1
+    await kit.call("PUT", f"/livestreams/{made['id']}/disable")
+    clock.now += door._PLACE_SECONDS
+    await refused(kit.app, "forbidden", **playing(made["playback_id"]))
+
+
 # Hostile and failing
 
 

@@ -14,7 +14,7 @@ When the admitted peer's session appears, it is given its feed or view in `strea
 import asyncio
 import re
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -53,6 +53,8 @@ _log = structlog.stdlib.get_logger(__name__)
 _ANSWER_SECONDS = 4.0
 _MAX_ADMITTED = 4096
 _FORGET_SECONDS = 60.0
+_PLACE_SECONDS = 1.0
+_MAX_PLACES = 1024
 _KEY = re.compile(r"[0-9a-f]{64}")
 _PLAYBACK_ID = re.compile(r"[0-9a-f]{32}")
 _MAX_SOURCE_ID = 128
@@ -91,6 +93,15 @@ class _Admitted:
         return event.protocol == self.asked.protocol
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """The stream that a path to play leads to."""
+
+    account_id: str
+    name: str
+    livestream: bool
+
+
 class Door:
     """Answers the media core's questions; used from the event loop only."""
 
@@ -111,6 +122,7 @@ class Door:
         self._clock = clock
         self._answering: set[asyncio.Task[None]] = set()
         self._admitted: deque[_Admitted] = deque(maxlen=_MAX_ADMITTED)
+        self._places: OrderedDict[str, tuple[_Place, float]] = OrderedDict()
         self._draining = False
 
     def drain(self) -> None:
@@ -220,25 +232,26 @@ class Door:
         path = asked.path.strip("/")
         for prefix in ("v2/sub/", "live/", "play/"):
             path = path.removeprefix(prefix)
-        account_id, _, name = path.partition("/")
         secret = _credential(query)
-        grant: ViewGrant | None = None
-        async with self._database.work() as session:
-            livestreams = LivestreamService(session, self._vault)
-            if not name and _PLAYBACK_ID.fullmatch(path):
-                row = await livestreams.to_play(path)
-                if row is None:
-                    raise NotFound("There is no livestream with this playback id.")
-                account_id, name = row.account_id, row.id
-            elif not name or name_problem(name) is not None:
-                raise NotFound("Play a livestream's PLAYBACK-ID, or ACCOUNT/NAME of a stream.")
-            else:
-                row = await livestreams.named(account_id, name)
-            if secret is not None:
-                grant = await Admission(session, self._vault).view(secret, account_id, name, client)
-        key = stream_key(account_id, name)
-        self._require_playable(key, asked, grant, livestream=row is not None)
+        place, grant = None if secret is not None else self._known_place(path), None
+        if place is None:
+            async with self._database.work() as session:
+                place = await _place(LivestreamService(session, self._vault), path)
+                if secret is not None:
+                    grant = await Admission(session, self._vault).view(
+                        secret, place.account_id, place.name, client
+                    )
+            self._places[path] = (place, self._clock() + _PLACE_SECONDS)
+            while len(self._places) > _MAX_PLACES:
+                self._places.popitem(last=False)
+        key = stream_key(place.account_id, place.name)
+        self._require_playable(key, asked, grant, livestream=place.livestream)
         return key, grant
+
+    def _known_place(self, path: str) -> _Place | None:
+        """Where a path led a moment ago: an audience asks the same again and again."""
+        place, until = self._places.get(path, (None, 0.0))
+        return place if self._clock() < until else None
 
     def _require_playable(
         self, key: str, asked: AdmissionAsked, grant: ViewGrant | None, *, livestream: bool
@@ -306,6 +319,20 @@ def livestream_grant(row: Livestream) -> PublishGrant:
         stream_name=row.id,
         subscribe_requires_auth=False,
         multisource=False,
+    )
+
+
+async def _place(livestreams: LivestreamService, path: str) -> _Place:
+    account_id, _, name = path.partition("/")
+    if not name and _PLAYBACK_ID.fullmatch(path):
+        row = await livestreams.to_play(path)
+        if row is None:
+            raise NotFound("There is no livestream with this playback id.")
+        return _Place(row.account_id, row.id, livestream=True)
+    if not name or name_problem(name) is not None:
+        raise NotFound("Play a livestream's PLAYBACK-ID, or ACCOUNT/NAME of a stream.")
+    return _Place(
+        account_id, name, livestream=await livestreams.named(account_id, name) is not None
     )
 
 
