@@ -58,8 +58,8 @@ pub struct Outgoing<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
     generation: u32,
-    track: usize,
-    layer: usize,
+    track: u16,
+    layer: u16,
     index: u64,
 }
 
@@ -82,9 +82,9 @@ impl Origin {
         }
         source
             .tracks
-            .get(self.track)?
+            .get(usize::from(self.track))?
             .layers
-            .get(self.layer)?
+            .get(usize::from(self.layer))?
             .ring
             .get(self.index)
     }
@@ -480,8 +480,8 @@ impl Slot {
             }
             let origin = Origin {
                 generation: reading.generation,
-                track: reading.track,
-                layer: reading.layer,
+                track: reading.track as u16,
+                layer: reading.layer as u16,
                 index: reading.cursor,
             };
             reading.cursor += 1;

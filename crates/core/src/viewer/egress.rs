@@ -208,10 +208,15 @@ impl EgressTransport for Egress<'_> {
             stream.keyframe = out.seq;
         }
         if let Some(rtx_pt) = accepted.rtx_pt {
-            let numbers = (out.seq, out.timestamp, out.marker);
-            stream
-                .history
-                .push(Sent::new(numbers, rtx_pt, out.origin, out.patch, now));
+            let sent = Sent {
+                seq: out.seq,
+                timestamp: out.timestamp,
+                marker: out.marker,
+                rtx_pt,
+                origin: out.origin,
+                patch: out.patch,
+            };
+            stream.history.push(sent, now);
         }
     }
 }

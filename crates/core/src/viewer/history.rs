@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::hub::{Origin, Patch};
 
-/// Packets remembered at first; enough for 2 Mbit/s.
-const INITIAL: usize = 256;
+/// Packets remembered at first: more than a second of audio.
+const INITIAL: usize = 64;
 /// Packets remembered at most.
 const MAX: usize = 2048;
 /// Time that should be covered.
@@ -29,56 +29,47 @@ pub struct Sent {
     pub origin: Origin,
     /// What was changed in it.
     pub patch: Option<Patch>,
-    /// When it was sent.
-    pub at: Instant,
-    resends: u8,
-    resent_at: Instant,
 }
 
-impl Sent {
-    /// A packet sent now.
-    pub fn new(
-        (seq, timestamp, marker): (u64, u32, bool),
-        rtx_pt: u8,
-        origin: Origin,
-        patch: Option<Patch>,
-        at: Instant,
-    ) -> Self {
-        Self {
-            seq,
-            timestamp,
-            marker,
-            rtx_pt,
-            origin,
-            patch,
-            at,
-            resends: 0,
-            resent_at: at,
-        }
-    }
+/// As it is kept: hundreds of them are most of what a viewer costs in memory.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    sent: Sent,
+    /// Milliseconds of the history's clock.
+    at: u32,
+    resent_at: u32,
+    resends: u8,
 }
 
 /// The latest packets of one stream, by sequence number.
 #[derive(Debug, Default)]
 pub struct History {
-    slots: Vec<Option<Sent>>,
+    slots: Vec<Option<Slot>>,
     newest: u64,
+    began: Option<Instant>,
 }
 
 impl History {
-    /// Remember a packet.
-    pub fn push(&mut self, sent: Sent) {
+    /// Remember a packet that is sent now.
+    pub fn push(&mut self, sent: Sent, now: Instant) {
         if self.slots.is_empty() {
             self.slots.resize(INITIAL, None);
         }
-        let slot = sent.seq as usize % self.slots.len();
-        let young = |old: &Sent| old.seq != sent.seq && sent.at - old.at < COVER;
-        if self.slots.len() < MAX && self.slots[slot].as_ref().is_some_and(young) {
+        let at = self.millis(now);
+        let index = sent.seq as usize % self.slots.len();
+        let cover = COVER.as_millis() as u32;
+        let young = |old: &Slot| old.sent.seq != sent.seq && at.saturating_sub(old.at) < cover;
+        if self.slots.len() < MAX && self.slots[index].as_ref().is_some_and(young) {
             self.grow();
         }
         self.newest = self.newest.max(sent.seq);
-        let slot = sent.seq as usize % self.slots.len();
-        self.slots[slot] = Some(sent);
+        let index = sent.seq as usize % self.slots.len();
+        self.slots[index] = Some(Slot {
+            sent,
+            at,
+            resent_at: at,
+            resends: 0,
+        });
     }
 
     /// The packet with this 16-bit number.
@@ -101,36 +92,39 @@ impl History {
     ///
     /// A request that repeats before an answer can have arrived is ignored.
     pub fn take(&mut self, seq: u64, rtt: Duration, now: Instant) -> bool {
+        let now = self.millis(now);
         let index = seq as usize % self.slots.len().max(1);
         let slot = self.slots.get_mut(index).and_then(Option::as_mut);
-        let Some(sent) = slot.filter(|s| s.seq == seq) else {
+        let Some(slot) = slot.filter(|s| s.sent.seq == seq) else {
             return false;
         };
-        let patience = rtt.clamp(Duration::from_millis(10), Duration::from_millis(100));
-        let answered = sent.resends > 0 && now < sent.resent_at + patience;
-        if answered || sent.resends >= MAX_RESENDS {
+        let patience = (rtt.as_millis() as u32).clamp(10, 100);
+        let answered = slot.resends > 0 && now < slot.resent_at + patience;
+        if answered || slot.resends >= MAX_RESENDS {
             return false;
         }
-        sent.resends += 1;
-        sent.resent_at = now;
+        slot.resends += 1;
+        slot.resent_at = now;
         true
     }
 
     fn get(&self, seq: u64) -> Option<Sent> {
         let index = seq as usize % self.slots.len().max(1);
-        self.slots
-            .get(index)
-            .copied()
-            .flatten()
-            .filter(|s| s.seq == seq)
+        let slot = self.slots.get(index)?.as_ref()?;
+        (slot.sent.seq == seq).then_some(slot.sent)
+    }
+
+    fn millis(&mut self, now: Instant) -> u32 {
+        let began = *self.began.get_or_insert(now);
+        now.saturating_duration_since(began).as_millis() as u32
     }
 
     fn grow(&mut self) {
         let wider = vec![None; self.slots.len() * 2];
         let old = std::mem::replace(&mut self.slots, wider);
-        for sent in old.into_iter().flatten() {
-            let slot = sent.seq as usize % self.slots.len();
-            self.slots[slot] = Some(sent);
+        for slot in old.into_iter().flatten() {
+            let index = slot.sent.seq as usize % self.slots.len();
+            self.slots[index] = Some(slot);
         }
     }
 }
@@ -141,8 +135,15 @@ mod tests {
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
-    fn sent(seq: u64, at: Instant) -> Sent {
-        Sent::new((seq, 0, false), 97, Origin::nowhere(), None, at)
+    fn sent(seq: u64) -> Sent {
+        Sent {
+            seq,
+            timestamp: 0,
+            marker: false,
+            rtx_pt: 97,
+            origin: Origin::nowhere(),
+            patch: None,
+        }
     }
 
     #[test]
@@ -150,7 +151,7 @@ mod tests {
         let now = Instant::now();
         let mut history = History::default();
         for seq in 65_500..65_600 {
-            history.push(sent(seq, now));
+            history.push(sent(seq), now);
         }
         assert_eq!(history.find(65_530).map(|s| s.seq), Some(65_530));
         assert_eq!(history.find(5).map(|s| s.seq), Some(65_541));
@@ -161,7 +162,7 @@ mod tests {
     fn packet_is_sent_again_at_most_three_times_and_not_before_an_answer_can_arrive() {
         let t0 = Instant::now();
         let mut history = History::default();
-        history.push(sent(7, t0));
+        history.push(sent(7), t0);
         assert!(history.take(7, MS(50), t0));
         assert!(!history.take(7, MS(50), t0 + MS(40)));
         assert!(history.take(7, MS(50), t0 + MS(60)));
@@ -174,12 +175,12 @@ mod tests {
         let t0 = Instant::now();
         let mut history = History::default();
         for seq in 0..5000u64 {
-            history.push(sent(seq, t0 + MS(seq)));
+            history.push(sent(seq), t0 + MS(seq));
         }
         assert_eq!(history.slots.len(), 1024);
         assert!(history.find((5000 - 900) as u16).is_some());
         for seq in 5000..50_000u64 {
-            history.push(sent(seq, t0 + MS(5000)));
+            history.push(sent(seq), t0 + MS(5000));
         }
         assert_eq!(history.slots.len(), MAX);
     }

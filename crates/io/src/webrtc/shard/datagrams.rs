@@ -122,6 +122,10 @@ impl Shard {
         bytes: &mut [u8],
         now: Instant,
     ) -> bool {
+        if !self.handshakes.admit(from.remote.ip(), bytes, now) {
+            self.totals.datagrams_dropped += 1;
+            return false;
+        }
         let (session, outbox) = (&mut self.sessions[slot].session, &mut self.outbox);
         let port = self.port;
         let result = catch_unwind(AssertUnwindSafe(|| {

@@ -10,6 +10,7 @@ mod bind;
 mod connections;
 mod datagrams;
 mod frames;
+mod handshakes;
 mod report;
 mod sessions;
 mod sources;
@@ -34,6 +35,7 @@ use stagecast_core::session::{Credentials, Ended};
 pub use bind::{Sockets, bind};
 pub use report::ShardReport;
 
+use self::handshakes::Handshakes;
 use super::feed::Feed;
 use super::mailbox::{Command, Inbox, PatchReply};
 use super::session::Session;
@@ -116,6 +118,7 @@ struct Shard {
     /// Peers of other threads whose datagrams the kernel gives to this one.
     routes: HashMap<SocketAddr, usize>,
     feeds: Slab<Feed>,
+    handshakes: Handshakes,
     /// Feeds that have something for their readers.
     awaited: Vec<usize>,
     /// Feeds that have something for other threads.
@@ -162,6 +165,7 @@ impl Shard {
             by_path: HashMap::new(),
             routes: HashMap::new(),
             feeds: Slab::new(),
+            handshakes: Handshakes::new(now),
             awaited: Vec::new(),
             relaying: Vec::new(),
             by_key: HashMap::new(),

@@ -151,6 +151,11 @@ impl Shard {
         }
         lock(&self.shared.placed).remove(&entry.id);
         self.shared.loads[self.index].fetch_sub(1, Ordering::Relaxed);
+        // Whoever hears of the end must not find the source alive.
+        let key = self.feeds[entry.feed].source.key.clone();
+        if self.feeds[entry.feed].publisher == Some(slot) {
+            lock(&self.shared.live).remove(&key);
+        }
         let seconds = (now - entry.session.created()).as_secs_f64();
         self.shared.events.push(Event::SessionEnded {
             session: reference,
@@ -167,8 +172,6 @@ impl Shard {
             feed.publisher = None;
             feed.source.end();
             feed.frames.end();
-            let key = feed.source.key.clone();
-            lock(&self.shared.live).remove(&key);
             for &thread in &feed.subscribers {
                 self.shared.mailboxes[thread].send(Command::Finish { key: key.clone() });
             }
