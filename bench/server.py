@@ -46,6 +46,7 @@ class Server:
             "STAGECAST_RTMP__PORT": "0",
             "STAGECAST_RTMP__TLS_PORT": "0",
             "STAGECAST_HLS__PORT": "0",
+            "STAGECAST_SRT__PORT": "0",
         }
         if tree is not None:
             self._environment["PYTHONPATH"] = str(tree / "python")

@@ -47,6 +47,7 @@ class CoreDouble:
     rtmp_port = 1935
     rtmps_port = 1936
     worker_socket = None
+    srt_port = 8890
 
     def __init__(self) -> None:
         self.sessions: dict[str, Session] = {}

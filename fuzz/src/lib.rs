@@ -5,10 +5,12 @@
 //! same corpus for as long as it is left running. A function returns when all is well and panics
 //! when a promise is broken.
 
+mod ingest;
 mod session;
 
 use std::collections::HashSet;
 
+pub use ingest::{amf, flv, rtmp, srt, ts};
 pub use session::session;
 use stagecast_proto::codec::vp8::Descriptor;
 use stagecast_proto::codec::{Codec, Kind, inspect};
@@ -37,6 +39,11 @@ pub const TARGETS: &[Target] = &[
     ("rtcp", rtcp),
     ("session", session),
     ("hls", hls),
+    ("amf", amf),
+    ("flv", flv),
+    ("rtmp", rtmp),
+    ("ts", ts),
+    ("srt", srt),
 ];
 
 /// Offers and answers: read or refused with words, and small whatever was sent.

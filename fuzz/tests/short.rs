@@ -157,3 +157,28 @@ fn any_offer_and_any_datagram_leave_a_session_alive_or_ended() {
 fn any_playlist_address_is_read_or_refused() {
     short_run("hls");
 }
+
+#[test]
+fn any_amf_is_read_or_refused() {
+    short_run("amf");
+}
+
+#[test]
+fn any_flv_tag_is_read_or_refused() {
+    short_run("flv");
+}
+
+#[test]
+fn any_bytes_after_the_handshake_leave_an_rtmp_connection_alive_or_ended() {
+    short_run("rtmp");
+}
+
+#[test]
+fn any_transport_stream_gives_frames_or_nothing() {
+    short_run("ts");
+}
+
+#[test]
+fn any_datagram_leaves_an_srt_connection_sound() {
+    short_run("srt");
+}

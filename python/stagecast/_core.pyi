@@ -77,7 +77,9 @@ class Engine:
         ``key``), ``max_connections``, ``connect_timeout_ms``,
         ``stall_timeout_ms``. ``hls`` turns HLS on: an object of ``bind``, ``port``,
         ``part_ms``, ``segment_ms``, ``window``, ``dvr_seconds``, ``dvr_dir``,
-        ``always``, ``idle_ms``, ``max_connections``, ``certificate``, ``key``. Raises ``CoreError`` ``config.*``.
+        ``always``, ``idle_ms``, ``max_connections``, ``certificate``, ``key``.
+        ``srt`` turns SRT on: an object of ``bind``, ``port``, ``latency_ms``, ``passphrase``,
+        ``max_connections``, ``stall_timeout_ms``. Raises ``CoreError`` ``config.*``.
         """
     @property
     def port(self) -> int:
@@ -94,6 +96,9 @@ class Engine:
     @property
     def worker_socket(self) -> str | None:
         """Where transcode workers connect, when ``workers`` is on."""
+    @property
+    def srt_port(self) -> int | None:
+        """The bound SRT port (UDP), ``None`` when it is off."""
     def event_fd(self) -> int:
         """A descriptor that is readable while events wait; owned by the engine."""
     def drain_events(self) -> bytes:

@@ -174,6 +174,25 @@ class HlsSettings(Section):
         return value
 
 
+class SrtSettings(Section):
+    """SRT: ingest from encoders and playback, as MPEG transport streams."""
+
+    enabled: bool = True
+    bind: list[IPv4Address | IPv6Address] = [IPv4Address("0.0.0.0"), IPv6Address("::")]  # noqa: S104
+    port: Port = 8890
+    latency: Annotated[Duration, Field(le=timedelta(seconds=8))] = timedelta(milliseconds=120)
+    passphrase: SecretStr = SecretStr("")
+    max_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    stall_timeout: Duration = timedelta(seconds=10)
+
+    @field_validator("passphrase")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not 10 <= len(value.get_secret_value().encode()) <= 79:
+            raise ValueError("an SRT passphrase has 10 to 79 characters")
+        return value
+
+
 class AccountSettings(Section):
     """People who log in to the dashboard."""
 
@@ -241,6 +260,7 @@ class Settings(Section):
     media: MediaSettings = MediaSettings()
     rtmp: RtmpSettings = RtmpSettings()
     hls: HlsSettings = HlsSettings()
+    srt: SrtSettings = SrtSettings()
     accounts: AccountSettings = AccountSettings()
     streams: StreamSettings = StreamSettings()
     livestreams: LivestreamSettings = LivestreamSettings()

@@ -165,6 +165,7 @@ def test_doctor_looks_at_everything(tmp_path: Path) -> None:
             "STAGECAST_MEDIA__PORT": "0",
             "STAGECAST_RTMP__PORT": "0",
             "STAGECAST_RTMP__TLS_PORT": "0",
+            "STAGECAST_SRT__PORT": "0",
         }
         result = RUNNER.invoke(cli, ["doctor", "--json"], env=env)
     found = {finding["check"]: finding for finding in json.loads(result.output)}
@@ -216,6 +217,7 @@ def served(home: Path, *arguments: str, tls: bool = False) -> Generator[Process]
     env = {
         **os.environ, "STAGECAST_DATA": str(home), "STAGECAST_MEDIA__PORT": "0",
         "STAGECAST_RTMP__ENABLED": "false", "STAGECAST_HLS__ENABLED": "false",
+        "STAGECAST_SRT__ENABLED": "false",
         "STAGECAST_HTTP__BIND": "127.0.0.1",
     }  # fmt: skip
     with log.open("w") as file:
@@ -312,6 +314,7 @@ def test_start_problem_is_one_clear_line(tmp_path: Path) -> None:
         env = {
             **os.environ, "STAGECAST_DATA": str(tmp_path / "data"), "STAGECAST_MEDIA__PORT": "0",
             "STAGECAST_RTMP__ENABLED": "false", "STAGECAST_HLS__ENABLED": "false",
+            "STAGECAST_SRT__ENABLED": "false",
             "STAGECAST_HTTP__BIND": "127.0.0.1", "STAGECAST_HTTP__PORT": str(taken.getsockname()[1]),
         }  # fmt: skip
         result = subprocess.run(

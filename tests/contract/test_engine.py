@@ -20,7 +20,8 @@ LOOPBACK: dict[str, Any] = {"port": 0, "bind": ["127.0.0.1"], "threads": 1}
 
 def settings(**media: Any) -> Settings:
     """One media thread on loopback, and no protocol beside WebRTC."""
-    return Settings.model_validate({"media": {**LOOPBACK, **media}, "rtmp": {"enabled": False}})
+    off = {"enabled": False}
+    return Settings.model_validate({"media": {**LOOPBACK, **media}, "rtmp": off, "srt": off})
 
 
 @pytest.fixture

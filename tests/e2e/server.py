@@ -69,6 +69,7 @@ class Server:
             "STAGECAST_HLS__PORT": "0",
             "STAGECAST_RTMP__PORT": "0",
             "STAGECAST_RTMP__TLS_PORT": "0",
+            "STAGECAST_SRT__PORT": "0",
             "STAGECAST_LOG__FORMAT": "json",
             **self.settings,
         }

@@ -26,6 +26,11 @@ def until(what: str, ready: Callable[[], T | None], patience: float = PATIENCE) 
     raise AssertionError(f"not within {patience} s: {what}")
 
 
+def admit(_asked: dict[str, Any]) -> dict[str, Any]:
+    """Everybody may do everything, on one stream."""
+    return {"verdict": "admit", "stream": STREAM}
+
+
 class House:
     """One engine, its events so far, and the clients made here."""
 
@@ -33,6 +38,7 @@ class House:
         defaults = {"port": 0, "bind": ["127.0.0.1"], "advertise": ["127.0.0.1"], "threads": 2}
         self.engine = _core.Engine(json.dumps({**defaults, **config}).encode())
         self.events: list[dict[str, Any]] = []
+        self.door: Callable[[dict[str, Any]], dict[str, Any]] = admit
         self.clients: list[_core.Client] = []
         self.sessions: dict[_core.Client, str] = {}
         self.pool = _core.ClientPool()
@@ -94,10 +100,14 @@ class House:
         until(f"{stream} is live", lambda: self.engine.is_live(stream, source) or None)
 
     def take_events(self) -> None:
-        """Add what happened to `events`."""
-        self.events += json.loads(self.engine.drain_events())
+        """Add what happened to `events`, and answer who wants to come in."""
+        happened = json.loads(self.engine.drain_events())
+        self.events += happened
+        for event in happened:
+            if event["type"] == "admission_asked":
+                self.engine.decide(event["question"], json.dumps(self.door(event)))
 
-    def event(self, kind: str, **wanted: Any) -> dict[str, Any]:
+    def event(self, kind: str, /, **wanted: Any) -> dict[str, Any]:
         """Wait for an event with these fields."""
 
         def found() -> dict[str, Any] | None:

@@ -47,6 +47,11 @@ class Relay:
         for opened in (self._front, *self._backs.values()):
             opened.close()
 
+    @property
+    def port(self) -> int:
+        """Where clients send to."""
+        return self._front.getsockname()[1]
+
     def disturb(self) -> None:
         """Begin to lose, delay and reorder."""
         self._disturbed = True
@@ -61,8 +66,7 @@ class Relay:
 
     def route(self, answer: str) -> str:
         """Replace the candidates of an answer by the relay's address."""
-        port = self._front.getsockname()[1]
-        ours = f"a=candidate:1 1 udp 2130706431 127.0.0.1 {port} typ host"
+        ours = f"a=candidate:1 1 udp 2130706431 127.0.0.1 {self.port} typ host"
         lines: list[str] = []
         for line in answer.splitlines():
             if not line.startswith("a=candidate:"):

@@ -19,6 +19,7 @@ pub mod outbox;
 pub mod packet;
 pub mod rtmp;
 pub mod session;
+pub mod srt;
 pub mod srtp;
 pub mod viewer;
 

@@ -30,6 +30,7 @@ use crate::frames::FrameHub;
 use crate::hls::{self, EngineDoors, HlsConfig};
 use crate::rtmp::{self, RtmpConfig};
 use crate::runtime::Runtime;
+use crate::srt::{self, SrtConfig};
 use crate::webrtc::feed::BurstWait;
 use crate::webrtc::mailbox::{Command, Mailbox};
 use crate::webrtc::session::Session;
@@ -77,6 +78,8 @@ pub struct EngineConfig {
     pub hls: Option<HlsConfig>,
     /// Let transcode workers in.
     pub workers: bool,
+    /// SRT; absent means off.
+    pub srt: Option<SrtConfig>,
 }
 
 impl Default for EngineConfig {
@@ -97,6 +100,7 @@ impl Default for EngineConfig {
             rtmp: None,
             hls: None,
             workers: false,
+            srt: None,
         }
     }
 }
@@ -274,6 +278,7 @@ pub struct Engine {
     rtmp: rtmp::Ports,
     hls: Option<hls::Server>,
     workers: Option<workers::Door>,
+    srt: Option<u16>,
 }
 
 impl Engine {
@@ -344,6 +349,7 @@ impl Engine {
             rtmp: rtmp::Ports::default(),
             hls: None,
             workers: None,
+            srt: None,
         };
         if engine.config.workers {
             let door = workers::Door::open(&engine.runtime, engine.frames());
@@ -358,6 +364,9 @@ impl Engine {
             let server = server
                 .map_err(|e| invalid(&format!("cannot serve HLS on port {}", config.port), &e))?;
             engine.hls = Some(server);
+        }
+        if let Some(config) = &engine.config.srt {
+            engine.srt = Some(srt::start(config, &engine)?);
         }
         Ok(engine)
     }
@@ -375,6 +384,11 @@ impl Engine {
     /// The bound port of HLS.
     pub fn hls_port(&self) -> Option<u16> {
         self.hls.as_ref().map(hls::Server::port)
+    }
+
+    /// The bound port of SRT.
+    pub fn srt_port(&self) -> Option<u16> {
+        self.srt
     }
 
     pub(crate) fn shared(&self) -> Arc<Shared> {

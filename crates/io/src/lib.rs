@@ -10,6 +10,7 @@ pub mod frames;
 pub mod hls;
 pub mod rtmp;
 pub mod runtime;
+pub mod srt;
 pub mod webrtc;
 pub mod workers;
 

@@ -16,7 +16,9 @@
 //! - [`rtp`]: packet headers and their extensions.
 //! - [`rtmp`]: the chunk stream and its control messages.
 //! - [`sdp`]: session descriptions and trickle fragments.
+//! - [`srt`]: packets and handshakes.
 //! - [`stun`]: which protocol a datagram is, and which session a Binding request is for.
+//! - [`ts`]: MPEG transport streams, both ways.
 
 #![forbid(unsafe_code)]
 
@@ -30,6 +32,8 @@ pub mod rtcp;
 pub mod rtmp;
 pub mod rtp;
 pub mod sdp;
+pub mod srt;
 pub mod stun;
+pub mod ts;
 #[cfg(test)]
 mod vectors;

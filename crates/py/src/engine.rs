@@ -99,6 +99,11 @@ impl Engine {
         path.map(|p| p.to_string_lossy().into_owned())
     }
 
+    #[getter]
+    fn srt_port(&self) -> Option<u16> {
+        self.engine.srt_port()
+    }
+
     fn event_fd(&self) -> i32 {
         self.engine.event_fd()
     }

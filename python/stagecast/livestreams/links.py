@@ -67,6 +67,6 @@ def links(settings: Settings, engine: Engine, scheme: str, netloc: str) -> Links
         base=base,
         rtmp=engine.rtmp_port,
         rtmps=engine.rtmps_port,
-        srt=None,
+        srt=engine.srt_port,
         hls=hls,
     )

@@ -64,6 +64,8 @@ class Core(Protocol):
     def rtmps_port(self) -> int | None: ...
     @property
     def worker_socket(self) -> str | None: ...
+    @property
+    def srt_port(self) -> int | None: ...
     def event_fd(self) -> int: ...
     def drain_events(self) -> bytes: ...
     def figures(self) -> bytes: ...
@@ -123,8 +125,21 @@ def core_config(settings: Settings) -> bytes:
             "workers": media.transcode_audio,
             "rtmp": _rtmp_config(settings) if settings.rtmp.enabled else None,
             "hls": _hls_config(settings) if settings.hls.enabled else None,
+            "srt": _srt_config(settings) if settings.srt.enabled else None,
         }
     ).encode()
+
+
+def _srt_config(settings: Settings) -> dict[str, Any]:
+    srt = settings.srt
+    return {
+        "bind": [str(address) for address in srt.bind],
+        "port": srt.port,
+        "latency_ms": _milliseconds(srt.latency.total_seconds()),
+        "passphrase": srt.passphrase.get_secret_value() or None,
+        "max_connections": srt.max_connections,
+        "stall_timeout_ms": _milliseconds(srt.stall_timeout.total_seconds()),
+    }
 
 
 def _rtmp_config(settings: Settings) -> dict[str, Any]:
@@ -214,6 +229,11 @@ class Engine:
     def worker_socket(self) -> str | None:
         """Where transcode workers connect; `None` when they are turned off."""
         return self._core.worker_socket
+
+    @property
+    def srt_port(self) -> int | None:
+        """The bound port of SRT; None where it is off."""
+        return self._core.srt_port
 
     def on_event(self, listener: Callable[[MediaEvent], None]) -> None:
         self._listeners.append(listener)

@@ -123,6 +123,12 @@ impl ParameterSets {
         true
     }
 
+    /// All of them, in the order in which a decoder wants them.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let all = self.vps.iter().chain(&self.sps).chain(&self.pps);
+        all.map(Vec::as_slice)
+    }
+
     fn is_complete(&self) -> bool {
         let vps = self.codec != Codec::H265 || !self.vps.is_empty();
         vps && !self.sps.is_empty() && !self.pps.is_empty()

@@ -267,7 +267,7 @@ fn media_sent_before_the_answer_is_taken_after_it() {
 
 #[test]
 fn a_large_message_is_taken_only_from_an_admitted_publisher() {
-    let large = message(kind::DATA, 1, &[0; 100_000]);
+    let large = message(kind::DATA, 1, &vec![0; 100_000]);
     let mut client = Client::open(&[]);
     assert_eq!(client.send(&large).unwrap_err().code(), "rtmp.bad_chunk");
     let mut client = Client::open(&[]);

@@ -1,0 +1,4 @@
+//! `cargo fuzz run flv --features libfuzzer`
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| stagecast_fuzz::flv(data));
