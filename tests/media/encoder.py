@@ -98,17 +98,15 @@ def play(
         stderr=subprocess.PIPE,
         text=True,
     )
-    try:
-        watched(house, process, 30)
+    with process:
+        try:
+            watched(house, process, 30)
+        finally:
+            process.kill()
         assert process.stderr is not None
         said = process.stderr.read()
-    finally:
-        process.kill()
-        process.wait()
     assert process.returncode == 0, said
     decoded: dict[str, int] = {}
-    for kind, frames in re.findall(
-        r"Input stream #0:\d+ \((\w+)\):.*?(\d+) frames decoded", said, re.DOTALL
-    ):
+    for kind, frames in re.findall(r"Input stream #0:\d+ \((\w+)\):.*?(\d+) frames decoded", said):
         decoded[kind] = int(frames)
     return decoded

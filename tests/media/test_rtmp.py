@@ -114,7 +114,8 @@ def test_rtmps_has_the_certificate_of_the_settings(house: House, tmp_path: Path)
     assert port is not None
     shown = ssl.get_server_certificate(("127.0.0.1", port))
     assert ssl.PEM_cert_to_DER_cert(shown) == ssl.PEM_cert_to_DER_cert(certificate)
-    with Encoder(address(house, tls=True), program=NEWEST):
+    trusting = ("-ca_file", str(tmp_path / "self-signed.crt"), "-f", "flv")
+    with Encoder(address(house, tls=True), program=NEWEST, form=trusting):
         house.event("session_connected", kind="publisher", protocol="rtmps")
         live_with(house, video="h264", audio="aac")
 

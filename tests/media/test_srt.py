@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Iterator
 from itertools import pairwise
@@ -17,6 +18,7 @@ from tests.media.test_rtmp import live_with
 TS = ("-f", "mpegts")
 STREAM_ID = "cam?t=q83v&sourceId=left"
 SECONDS = 20
+PASSPHRASE = "long-passphrase"
 
 
 @pytest.fixture
@@ -72,19 +74,36 @@ def test_player_asks_by_access_control_and_gets_picture_and_sound(
 
 
 def test_passphrase_is_needed_and_encrypts_both_ways() -> None:
-    srt = {"bind": ["127.0.0.1"], "port": 0, "passphrase": "a long passphrase"}
+    srt = {"bind": ["127.0.0.1"], "port": 0, "passphrase": PASSPHRASE}
     with House(srt=srt) as house:
-        with Encoder(address(house, passphrase="another passphrase"), form=TS) as wrong:
+        with Encoder(address(house, passphrase="another-passphrase"), form=TS) as wrong:
             wrong.ended(house)
             assert wrong.process.returncode != 0
         with Encoder(address(house), form=TS) as clear:
             clear.ended(house)
             assert clear.process.returncode != 0
-        secret = {"passphrase": "a long passphrase"}
-        with Encoder(address(house, **secret), form=TS):
+        with Encoder(address(house, passphrase=PASSPHRASE), form=TS):
             live_with(house, video="h264", audio="aac")
-            decoded = play(house, address(house, "#!::r=acme/demo,m=request", **secret))
+            url = address(house, "#!::r=acme/demo,m=request", passphrase=PASSPHRASE)
+            decoded = play(house, url)
             assert decoded["video"] >= RATE
+
+
+def test_libsrt_of_debian_forwards_a_transport_stream(house: House) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    source = f"udp://127.0.0.1:{port}?mode=listener"
+    forwarder = subprocess.Popen(
+        ["srt-live-transmit", "-q", source, address(house)], stdout=subprocess.DEVNULL
+    )
+    try:
+        into = f"udp://127.0.0.1:{port}?pkt_size=1316"
+        with Encoder(into, form=TS):
+            live_with(house, video="h264", audio="aac")
+    finally:
+        forwarder.terminate()
+        forwarder.wait()
 
 
 def test_no_picture_is_lost_at_ten_percent_loss(house: House) -> None:
@@ -108,9 +127,10 @@ def test_no_picture_is_lost_at_ten_percent_loss(house: House) -> None:
         assert relay.lost > 100
     house.event("source_ended")
     house.engine.close()
-    watched(house, player, 10)
-    assert player.stdout is not None
-    times = [int(line.split(",")[2]) for line in player.stdout if line[0].isdigit()]
+    with player:
+        watched(house, player, 10)
+        assert player.stdout is not None
+        times = [int(line.split(",")[2]) for line in player.stdout if line[0].isdigit()]
     # The last picture may go down with the connection; between first and last none is missing.
     assert len(times) >= SECONDS * RATE - 3
     steps = {later - earlier for earlier, later in pairwise(times)}

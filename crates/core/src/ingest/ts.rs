@@ -39,6 +39,7 @@ pub struct TsIngest {
 #[derive(Debug)]
 struct Track {
     pid: u16,
+    codec: Codec,
     name: Arc<str>,
     decoder: Decoder,
     /// When the next audio frame is due, should its packet not say.
@@ -84,7 +85,7 @@ fn on_event(
     emit: &mut impl FnMut(&Arc<str>, Frame),
 ) {
     match event {
-        Event::Program(streams) => *tracks = read_program(&streams),
+        Event::Program(streams) => *tracks = read_program(&streams, std::mem::take(tracks)),
         Event::Pes(pes) => {
             let Some(track) = tracks.iter_mut().find(|track| track.pid == pes.pid) else {
                 return;
@@ -104,7 +105,8 @@ fn on_event(
     }
 }
 
-fn read_program(streams: &[Stream]) -> Vec<Track> {
+/// The tracks of a program; those that stay keep what they know.
+fn read_program(streams: &[Stream], mut before: Vec<Track>) -> Vec<Track> {
     let mut counts = [0; 2];
     let known = streams
         .iter()
@@ -117,8 +119,13 @@ fn read_program(streams: &[Stream]) -> Vec<Track> {
             n => format!("{}-{n}", kind.name()),
         };
         *count += 1;
+        let same = |track: &Track| (track.pid, track.codec, &*track.name) == (pid, codec, &*name);
+        if let Some(at) = before.iter().position(same) {
+            return before.swap_remove(at);
+        }
         Track {
             pid,
+            codec,
             name: name.into(),
             decoder: match codec {
                 Codec::Aac => Decoder::Aac(None, Vec::new()),

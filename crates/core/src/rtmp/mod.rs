@@ -16,6 +16,7 @@ mod tests;
 
 pub use connection::{Action, Connection, Event};
 pub use request::Request;
+pub(crate) use request::percent_decode;
 
 use stagecast_proto::amf::AmfError;
 use stagecast_proto::flv::FlvError;

@@ -87,7 +87,7 @@ impl Player {
             } else {
                 &mut self.audio
             }) = Some(chosen);
-            messages.push(self.metadata(at_ms));
+            messages.push(self.metadata());
             let record = to_rtmp_record(&frame.config);
             messages.push(self.message(&frame.config, What::Config, &record, at_ms));
         }
@@ -119,7 +119,8 @@ impl Player {
         }
     }
 
-    fn metadata(&self, at_ms: i64) -> Message {
+    /// At time zero: at any other, ffmpeg takes metadata for a subtitle.
+    fn metadata(&self) -> Message {
         let mut members = Vec::new();
         let mut add = |name: &str, number: f64| members.push((name.to_owned(), number.into()));
         if let Some(video) = &self.video {
@@ -131,10 +132,7 @@ impl Player {
             add("audiochannels", audio.config.channels.into());
         }
         let values = [Value::string("onMetaData"), Value::EcmaArray(members)];
-        Message {
-            timestamp: at_ms as u32,
-            ..commands::data(self.stream, &values)
-        }
+        commands::data(self.stream, &values)
     }
 }
 
@@ -213,6 +211,7 @@ mod tests {
         player.messages(&track, &layer, &frame(Codec::H264, 640, 1500, true));
         player.restart();
         let messages = player.messages(&track, &layer, &frame(Codec::H264, 640, 7, true));
-        assert_eq!(messages[0].timestamp, 1020);
+        let times: Vec<_> = messages.iter().map(|m| m.timestamp).collect();
+        assert_eq!(times, [0, 1020, 1020]);
     }
 }

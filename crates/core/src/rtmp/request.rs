@@ -51,7 +51,7 @@ pub fn parameters(query: &str) -> Vec<(String, String)> {
 }
 
 /// Percent-decoding; what is no UTF-8 then is replaced. In a query a plus is a space.
-fn percent_decode(text: &str, plus: bool) -> String {
+pub(crate) fn percent_decode(text: &str, plus: bool) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, after)) = rest.split_first() {

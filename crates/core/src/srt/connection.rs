@@ -20,6 +20,8 @@ use super::{Keys, Opening, VERSION, WINDOW};
 const FLAGS: u32 = 0x3f;
 /// Acknowledgements (§4.8.1).
 const ACK_EVERY: Duration = Duration::from_millis(10);
+/// Longest time between two reports of the same hole, while round trips are not measured yet.
+const REPORT_MAX: Duration = Duration::from_millis(40);
 /// Said when there is nothing to say: every second.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// A peer silent for this time is gone.
@@ -115,9 +117,9 @@ impl Connection {
         if now >= self.last_ack + ACK_EVERY {
             self.acknowledge(now);
         }
-        let (trip, variance) = self.round_trip;
-        let interval = Duration::from_micros(u64::from(trip + 4 * variance) / 2);
-        let lost = self.receiver.report(now, interval, false);
+        // Oftener than libsrt does: a repetition too many costs less than a picture.
+        let interval = Duration::from_micros(u64::from(self.round_trip.0) / 2);
+        let lost = self.receiver.report(now, interval.min(REPORT_MAX), false);
         self.report(&lost, now);
         if now >= self.last_sent + KEEP_ALIVE {
             self.send_control(control::KEEP_ALIVE, 0, 0, &[0; 4], now);

@@ -7,8 +7,8 @@ use stagecast_proto::srt::{ahead, later};
 
 use super::WINDOW;
 
-/// Between two reports of the same hole: half a round trip and its variance, but not more often.
-const REPORT_MIN: Duration = Duration::from_millis(20);
+/// Reports of the same hole are not closer together.
+const REPORT_MIN: Duration = Duration::from_millis(10);
 /// Ranges in one report; more wait for the next one.
 const MAX_RANGES: usize = 150;
 

@@ -4,8 +4,10 @@
 //! `#!::r={stream},m=publish,t=…`, in which `m=request` plays; without a mode that form plays too.
 
 use crate::rtmp::Action;
-use crate::rtmp::Request as Address;
+use crate::rtmp::{Request as Address, percent_decode};
 
+/// How the access control form begins.
+const ACCESS_CONTROL: &str = "#!::";
 /// Longest stream id.
 const MAX_LEN: usize = 512;
 
@@ -24,7 +26,11 @@ impl Request {
         if stream_id.len() > MAX_LEN {
             return None;
         }
-        let (action, address) = match stream_id.strip_prefix("#!::") {
+        // ffmpeg up to version 5 passes on what stands encoded in its address.
+        let plain = stream_id.contains('?') || stream_id.starts_with(ACCESS_CONTROL);
+        let decoded = (!plain).then(|| percent_decode(stream_id, false));
+        let stream_id = decoded.as_deref().unwrap_or(stream_id);
+        let (action, address) = match stream_id.strip_prefix(ACCESS_CONTROL) {
             Some(pairs) => access_control(pairs)?,
             None => (Action::Publish, Address::new("", stream_id)?),
         };
@@ -80,7 +86,12 @@ mod tests {
         let query = vec![pair("t", "q83v"), pair("sourceId", "left")];
         let expected = (Action::Publish, "cam".to_owned(), query);
         assert_eq!(parse("cam?t=q83v&sourceId=left"), expected);
+        assert_eq!(parse("cam%3Ft%3Dq83v%26sourceId%3Dleft"), expected);
         assert_eq!(parse("#!::r=cam,m=publish,t=q83v,sourceId=left"), expected);
+        assert_eq!(
+            parse("%23%21%3A%3Ar%3Dcam,m%3Dpublish,t%3Dq83v,sourceId%3Dleft"),
+            expected
+        );
         assert_eq!(parse("#!::m=publish,r=cam?t=q83v&sourceId=left"), expected);
     }
 

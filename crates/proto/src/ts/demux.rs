@@ -66,6 +66,17 @@ struct Reading {
     damaged: bool,
 }
 
+impl Reading {
+    fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            counter: None,
+            bytes: Vec::new(),
+            damaged: false,
+        }
+    }
+}
+
 /// A transport stream's reader.
 #[derive(Debug, Default)]
 pub struct Demuxer {
@@ -184,11 +195,11 @@ impl Demuxer {
         {
             return;
         }
-        let reading = |stream: &Stream| Reading {
-            stream: *stream,
-            counter: None,
-            bytes: Vec::new(),
-            damaged: false,
+        // A stream that stays goes on in the middle of its packet.
+        let mut before = std::mem::take(&mut self.streams);
+        let reading = |stream: &Stream| {
+            let known = before.iter().position(|reading| reading.stream == *stream);
+            known.map_or_else(|| Reading::new(*stream), |at| before.swap_remove(at))
         };
         self.streams = streams.iter().map(reading).collect();
         emit(Event::Program(streams));
