@@ -21,7 +21,8 @@ LOOPBACK: dict[str, Any] = {"port": 0, "bind": ["127.0.0.1"], "threads": 1}
 def settings(**media: Any) -> Settings:
     """One media thread on loopback, and no protocol beside WebRTC."""
     off = {"enabled": False}
-    return Settings.model_validate({"media": {**LOOPBACK, **media}, "rtmp": off, "srt": off})
+    protocols = {"rtmp": off, "srt": off, "hls": off}
+    return Settings.model_validate({"media": {**LOOPBACK, **media}, **protocols})
 
 
 @pytest.fixture
