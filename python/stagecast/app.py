@@ -65,7 +65,7 @@ _CORS = {
     "Access-Control-Allow-Methods": "OPTIONS, GET, POST, PATCH, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match, Accept",
     "Access-Control-Expose-Headers": "Location, ETag, Link, Allow, Accept-Post, Accept-Patch, Retry-After, "
-    "WWW-Authenticate",
+    "Warning, WWW-Authenticate",
     "Access-Control-Max-Age": "86400",
 }
 _API = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}

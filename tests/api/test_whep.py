@@ -42,6 +42,19 @@ async def test_open_stream_is_watched_without_token(app: App) -> None:
     assert answer.headers["Location"].startswith("/api/whep/session/")
 
 
+async def test_viewer_is_told_of_b_frames(app: App) -> None:
+    await app.go_live((await app.publish_token())["token"])
+    (stream,) = {stream for stream, _ in app.core.live}
+    layer = {"layer": "", "ssrc": 0, "bitrate_bps": 1, "packets": 1, "packets_lost": 0}
+    for b_frames in (False, True):
+        video = {"track": "video", "kind": "video", "codec": "h264"}
+        source = {"stream": stream, "source": None, "session": "s"}
+        tracks = [{**video, "layers": [{**layer, "b_frames": b_frames}]}]
+        app.core.figures_json = {"at": 1.0, "sources": [{**source, "tracks": tracks}]}
+        app.state.engine.refresh()
+        assert ("Warning" in (await app.whep()).headers) is b_frames
+
+
 async def test_source_is_chosen_by_the_viewer(app: App) -> None:
     await app.go_live((await app.publish_token())["token"], query="?sourceId=cam")
     assert (await app.whep()).status_code == 409

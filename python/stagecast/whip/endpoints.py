@@ -48,6 +48,12 @@ _subscribe_token = HTTPBearer(
     description="A subscribe token or a JWT signed with one; `?token=` works as well.",
 )
 
+# RFC 7234 section 5.5.7: miscellaneous persistent warning.
+_B_FRAMES = (
+    '299 - "This stream has B-frames, which WebRTC cannot show: viewers get fewer pictures. '
+    'Turn B-frames off in the encoder."'
+)
+
 router = APIRouter(prefix="/api")
 SessionId = Annotated[str, Path(alias="sessionId", max_length=64)]
 StreamName = Annotated[str, Path(alias="streamName")]
@@ -136,16 +142,20 @@ async def whep_view(
     if (problem := name_problem(stream_name)) is not None:
         raise Invalid("Validation errors", errors={"streamName": [problem]})
     offer = await _offer(request)
+    stream, source = stream_key(account_id, stream_name), source_parameter(request.query_params)
     answer = await whip.start_view(
         grant,
-        stream_key(account_id, stream_name),
-        source_parameter(request.query_params),
+        stream,
+        source,
         offer,
         client=client,
         wait=wait_parameter(request.query_params),
         gone=request.is_disconnected,
     )
-    return _created(request, answer, WHEP_SESSION)
+    response = _created(request, answer, WHEP_SESSION)
+    if whip.has_b_frames(stream, source):
+        response.headers["Warning"] = _B_FRAMES
+    return response
 
 
 @router.patch(

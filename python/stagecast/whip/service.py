@@ -154,6 +154,16 @@ class WhipService:
             await self._end_if_deleted(answer.session, grant.token)
         return answer
 
+    def has_b_frames(self, stream: str, source: str | None) -> bool:
+        """Whether viewers get fewer pictures than the publisher sends, for WebRTC cannot reorder them."""
+        return any(
+            layer.b_frames
+            for fed in self._engine.figures.sources
+            if (fed.stream, fed.source) == (stream, source)
+            for track in fed.tracks
+            for layer in track.layers
+        )
+
     # Running sessions
 
     def require_feed(self, session: str, secret: str | None) -> Feed:
