@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.bottleneck import Bottleneck
 from tests.e2e.browser import Page
 from tests.e2e.conftest import Open
 from tests.e2e.deadline import until
@@ -118,6 +119,7 @@ async def test_simulcast_by_ssrc_group_has_three_layers(server: Server, rtc: Ope
     [
         ("vp9", "L3T3_KEY", [240, 480, 960]),
         ("vp9", "L2T2", [480, 960]),
+        ("av1", "L2T1", [480, 960]),
     ],
 )
 async def test_a_viewer_chooses_a_spatial_layer_of_one_stream(
@@ -127,7 +129,7 @@ async def test_a_viewer_chooses_a_spatial_layer_of_one_stream(
     publisher, viewer = await asyncio.gather(rtc(), rtc())
     encodings = [{"scalabilityMode": mode, "maxBitrate": 1_500_000}]
     await publishes(publisher, token.whip, token.secret, codec=codec, encodings=encodings, **BIG)
-    await watches(viewer, token.whep)
+    await watches(viewer, token.whep, dependencies=codec == "av1")
 
     async def layered() -> list[dict[str, Any]] | None:
         medias = (await viewer.evaluate("() => layers()"))["medias"]
@@ -170,3 +172,32 @@ async def test_temporal_layers_are_left_out_without_harm(
 
     await until(fast, what="all frames come again")
     assert (await report(viewer))["video"]["packetsLost"] == 0
+
+
+async def test_each_viewer_gets_the_layer_that_its_network_carries(
+    server: Server, rtc: Open
+) -> None:
+    token = await server.token("networks")
+    publisher, narrow, wide = await asyncio.gather(rtc(), rtc(), rtc())
+    # Without temporal layers, so that the largest picture has no smaller rate that fits.
+    whole = [{**layer, "scalabilityMode": "L1T1"} for layer in SIMULCAST]
+    await simulcasts(publisher, token, encodings=whole)
+    await watches(wide, token.whep)
+    await shows(wide, 960, deadline=3)
+    before = (await report(wide))["video"]
+    with Bottleneck(server.media_port, 500_000) as link:
+        answer = await narrow.evaluate(
+            "(url, through) => watch(url, undefined, { through })", token.whep, link.port
+        )
+        assert answer["status"] == 201, answer
+        await narrow.until(
+            "async () => ((await report()).video?.framesDecoded ?? 0) > 0", what="a first picture"
+        )
+        await shows(narrow, 480, deadline=12)
+        for _ in range(4):
+            seen = await sees(narrow, frames=25)
+            assert seen["video"]["width"] == 480
+    after = (await report(wide))["video"]
+    assert after["width"] == 960
+    assert after["freezeCount"] == before["freezeCount"]
+    assert after["packetsLost"] == 0

@@ -26,11 +26,11 @@ async def publishes(page: Page, url: str, token: str, **wish: Any) -> Report:
     return answer
 
 
-async def watches(page: Page, url: str, token: str | None = None) -> Report:
+async def watches(page: Page, url: str, token: str | None = None, **wish: Any) -> Report:
     """Join, and wait until picture and sound are there."""
     # A publisher that has connected is live with its first packet: wait for that.
     patient = f"{url}{'&' if '?' in url else '?'}wait=5"
-    answer = await page.evaluate("(...given) => watch(...given)", patient, token)
+    answer = await page.evaluate("(...given) => watch(...given)", patient, token, wish)
     assert answer["status"] == 201, answer
     await sees(page)
     await hears(page)

@@ -26,6 +26,15 @@ function withGroup(sdp) {
   return `${sdp}${[...added, `a=ssrc-group:SIM ${first} 100 102`].join('\r\n')}\r\n`;
 }
 
+/** AV1 with spatial layers is not decoded without this extension, which Chromium offers to send only. */
+function withDependencies(sdp) {
+  const uri = 'https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension';
+  if (sdp.includes(uri)) return sdp;
+  const used = new Set([...sdp.matchAll(/^a=extmap:(\d+)/gm)].map(([, id]) => Number(id)));
+  const id = Array.from({ length: 14 }, (_, i) => i + 1).find((free) => !used.has(free));
+  return sdp.replace(/(m=video[^]*?a=mid:[^\r]*\r\n)/, `$1a=extmap:${id} ${uri}\r\n`);
+}
+
 /** Encoders begin with what they are said to have, so that every layer is there at once. */
 function generous(sdp) {
   const [, pt] = /m=video \d+ \S+ (\d+)/.exec(sdp) ?? [];
@@ -120,13 +129,13 @@ window.layers = async () => {
   });
 };
 
-window.watch = async (url, token, { through } = {}) => {
+window.watch = async (url, token, { through, dependencies } = {}) => {
   connection = new RTCPeerConnection();
   const stream = new MediaStream();
   connection.ontrack = ({ track }) => stream.addTrack(track);
   connection.addTransceiver('video', { direction: 'recvonly' });
   connection.addTransceiver('audio', { direction: 'recvonly' });
-  const answer = await signal(url, token, through);
+  const answer = await signal(url, token, through, dependencies ? withDependencies : undefined);
   if (answer.status === 201) {
     video.srcObject = stream;
     video.play().catch(() => {});
