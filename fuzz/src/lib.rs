@@ -148,7 +148,7 @@ pub fn rtp(data: &[u8]) {
         extensions: &extensions,
     };
     let mut out = vec![0; data.len() + 64];
-    // What has no one-byte form is refused.
+    // What no form can carry is refused.
     let Ok(len) = writer.write(&mut out) else {
         return;
     };

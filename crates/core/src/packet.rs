@@ -178,6 +178,8 @@ pub struct Packet {
     pub resolution: Option<(u16, u16)>,
     /// Which layers of a scalable stream it belongs to.
     pub scale: Scale,
+    /// Value of the dependency descriptor, for viewers that cannot do without it.
+    pub dependency: Option<Arc<[u8]>>,
     /// Audio level in −dBov and voice activity (RFC 6464).
     pub audio_level: Option<(i8, bool)>,
     /// Payload without RTP header and padding.

@@ -3,6 +3,9 @@
  * Everything a browser API can do instead (codec order, directions, bitrates) is done there.
  */
 
+/** Tells what each packet of a scalable video is needed for; AV1 with spatial layers is not decoded without. */
+export const DEPENDENCY_DESCRIPTOR =
+  'https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension';
 export const ABS_CAPTURE_TIME = 'http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time';
 
 export interface IceCredentials {

@@ -8,7 +8,7 @@ import { Connection, type LostReason } from './connection';
 import { Emitter } from './emitter';
 import { type LayerSelection, type Quality, qualities } from './layers';
 import { keepConnected } from './reconnect';
-import { ABS_CAPTURE_TIME, withHeaderExtension, withStereoOpus } from './sdp';
+import { ABS_CAPTURE_TIME, DEPENDENCY_DESCRIPTOR, withHeaderExtension, withStereoOpus } from './sdp';
 import { SessionEvents } from './session-events';
 import { SignallingError } from './signalling';
 
@@ -167,7 +167,8 @@ export class Whep extends Emitter<WhepEvents> {
           else add();
         });
       },
-      offer: (sdp) => withStereoOpus(withHeaderExtension(sdp, ABS_CAPTURE_TIME)),
+      offer: (sdp) =>
+        withStereoOpus([ABS_CAPTURE_TIME, DEPENDENCY_DESCRIPTOR].reduce(withHeaderExtension, sdp)),
       signal,
     });
   }

@@ -294,6 +294,7 @@ proptest! {
                         audio_level: None,
                         resolution: None,
                         scale: crate::packet::Scale::NONE,
+                        dependency: None,
                         payload: payload.as_slice().into(),
                     },
                     &mut out,

@@ -15,6 +15,7 @@
 use std::time::{Duration, Instant};
 
 use stagecast_proto::codec::{Codec, vp8};
+use stagecast_proto::rtp::dependency::frame_number;
 
 use crate::packet::Packet;
 
@@ -27,6 +28,7 @@ pub(super) struct Continuity {
     times: TimeMap,
     last: Option<(u32, Instant)>,
     vp8: Vp8Continuity,
+    frames: FrameContinuity,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +62,7 @@ impl Continuity {
             },
             last: None,
             vp8: Vp8Continuity::default(),
+            frames: FrameContinuity::default(),
         }
     }
 
@@ -81,6 +84,7 @@ impl Continuity {
             speed: speed.max(1),
         };
         self.vp8.begin(first);
+        self.frames.begin(first);
     }
 
     /// The past has been caught up with at `packet`: from here on in real time.
@@ -111,7 +115,7 @@ impl Continuity {
     pub fn place(&mut self, packet: &Packet, capture: Instant) -> Option<Place> {
         let patch = match packet.format.codec {
             Codec::Vp8 => self.vp8.patch(&packet.payload).ok()?,
-            _ => None,
+            _ => self.frames.patch(packet),
         };
         let seq = self.numbers.place(packet.seq)?;
         let timestamp = self.times.map(packet.timestamp);
@@ -254,7 +258,7 @@ impl Vp8Continuity {
             .map(|t| t.wrapping_add(self.tl0_offset));
         self.last_tl0 = tl0.or(self.last_tl0);
         let changed = descriptor.picture_id != Some(picture_id) || descriptor.tl0picidx != tl0;
-        Ok(changed.then_some(Patch {
+        Ok(changed.then_some(Patch::Picture {
             picture_id,
             tl0picidx: tl0.unwrap_or(0),
         }))
@@ -289,18 +293,65 @@ fn mask(descriptor: &vp8::Descriptor) -> u64 {
     (1 << descriptor.picture_id_bits) - 1
 }
 
-/// New values for a VP8 payload descriptor (RFC 7741 §4.2).
+/// Frame numbers of the dependency descriptor must not jump between segments.
+#[derive(Debug, Default)]
+struct FrameContinuity {
+    offset: u16,
+    newest: Option<u16>,
+}
+
+impl FrameContinuity {
+    fn begin(&mut self, first: &Packet) {
+        let number = first.dependency.as_deref().and_then(frame_number);
+        if let (Some(number), Some(newest)) = (number, self.newest) {
+            self.offset = newest.wrapping_add(1).wrapping_sub(number);
+        }
+    }
+
+    fn patch(&mut self, packet: &Packet) -> Option<Patch> {
+        let number = frame_number(packet.dependency.as_deref()?)?.wrapping_add(self.offset);
+        let newer = |newest: u16| (number.wrapping_sub(newest) as i16) > 0;
+        if self.newest.is_none_or(newer) {
+            self.newest = Some(number);
+        }
+        Some(Patch::Frame(number))
+    }
+}
+
+/// What of a packet is different for one viewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patch {
-    picture_id: u16,
-    tl0picidx: u8,
+pub enum Patch {
+    /// New values for a VP8 payload descriptor (RFC 7741 §4.2).
+    Picture {
+        /// Picture id.
+        picture_id: u16,
+        /// Index of the base layer's frames.
+        tl0picidx: u8,
+    },
+    /// Another frame number in the dependency descriptor.
+    Frame(u16),
 }
 
 impl Patch {
     /// Change a copy of the payload in place.
     pub fn apply(self, payload: &mut [u8]) {
+        let Self::Picture {
+            picture_id,
+            tl0picidx,
+        } = self
+        else {
+            return;
+        };
         if let Some(descriptor) = vp8::Descriptor::parse(payload) {
-            descriptor.rewrite(payload, self.picture_id, self.tl0picidx);
+            descriptor.rewrite(payload, picture_id, tl0picidx);
+        }
+    }
+
+    /// The frame number of a packet that has a dependency descriptor.
+    pub fn frame_number(self) -> Option<u16> {
+        match self {
+            Self::Frame(number) => Some(number),
+            Self::Picture { .. } => None,
         }
     }
 }
@@ -325,6 +376,7 @@ mod tests {
             capture: at,
             resolution: None,
             scale: Scale::NONE,
+            dependency: None,
             audio_level: None,
             payload: Arc::from([0u8; 4].as_slice()),
         }
@@ -445,6 +497,32 @@ mod tests {
         let other = vp8(900, 77, 200);
         out.begin(&other, t0, 1);
         assert_eq!(id(&mut out, &other), [0x80, 1, 11], "goes on");
+    }
+
+    #[test]
+    fn frame_numbers_go_on_between_segments() {
+        let t0 = Instant::now();
+        let mut out = Continuity::new(90_000, 0);
+        let av1 = |seq: u64, number: u16| {
+            let [high, low] = number.to_be_bytes();
+            Packet {
+                format: Format::plain(Codec::Av1),
+                dependency: Some(Arc::from([0xc0, high, low].as_slice())),
+                ..packet(seq, seq as u32 * 3000, t0)
+            }
+        };
+        let number = |out: &mut Continuity, packet: &Packet| {
+            let patch = out.place(packet, t0).expect("it has a place").patch;
+            patch.and_then(Patch::frame_number)
+        };
+        let first = av1(0, u16::MAX);
+        out.begin(&first, t0, 1);
+        assert_eq!(number(&mut out, &first), Some(u16::MAX));
+        assert_eq!(number(&mut out, &av1(1, 1)), Some(1), "a gap stays");
+        let other = av1(70, 500);
+        out.begin(&other, t0, 1);
+        assert_eq!(number(&mut out, &other), Some(2));
+        assert_eq!(number(&mut out, &av1(71, 501)), Some(3));
     }
 
     #[test]

@@ -146,6 +146,7 @@ mod tests {
             capture: at,
             resolution: None,
             scale: Scale::NONE,
+            dependency: None,
             audio_level: None,
             payload: vec![0; size].into(),
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use stagecast_proto::codec::{self, Kind};
+use stagecast_proto::codec::{self, Codec, Kind};
 
 use super::rates::Rates;
 use super::ring::{Limits, Ring};
@@ -260,7 +260,7 @@ pub struct Inbound {
     /// Audio level (RFC 6464).
     pub audio_level: Option<(i8, bool)>,
     /// Value of the dependency descriptor, where the publisher sends it.
-    pub dependency: Option<Box<[u8]>>,
+    pub dependency: Option<Arc<[u8]>>,
     /// Payload.
     pub payload: Arc<[u8]>,
 }
@@ -317,6 +317,10 @@ impl Layer {
             capture: inbound.capture,
             resolution: layer_size.or(info.resolution),
             scale,
+            // Other codecs say in their payload what a receiver must know.
+            dependency: inbound
+                .dependency
+                .filter(|_| inbound.format.codec == Codec::Av1),
             audio_level: inbound.audio_level,
             payload: inbound.payload,
         })

@@ -4,6 +4,8 @@
 //! and WHEP about directions and codecs (RFC 9725 §4.2, draft-ietf-wish-whep
 //! §4.2), and what the library leaves out of an answer.
 
+use std::sync::Arc;
+
 use stagecast_proto::codec::{Codec, Kind};
 use stagecast_proto::rtp::dependency;
 use stagecast_proto::sdp::{Direction, Media, Session};
@@ -146,7 +148,7 @@ pub fn configure_publisher_extensions(config: RtcConfig) -> RtcConfig {
 
 /// The value of a packet's dependency descriptor, as it came.
 #[derive(Debug, Clone)]
-pub struct DependencyValue(pub Box<[u8]>);
+pub struct DependencyValue(pub Arc<[u8]>);
 
 /// Keeps the dependency descriptor for the hub, which knows the structure it refers to.
 #[derive(Debug)]

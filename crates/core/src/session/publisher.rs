@@ -262,7 +262,7 @@ impl Publisher {
             arrival,
             capture: stream.clock.capture(&self.clock, timestamp, arrival),
             audio_level: level.map(|l| (l, values.voice_activity.unwrap_or(false))),
-            dependency: dependency.map(|d| d.0.clone()),
+            dependency: dependency.map(|d| Arc::clone(&d.0)),
             payload: packet.payload,
         };
         PublisherEvent::Packet {

@@ -8,6 +8,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 
 use stagecast_proto::codec::{Codec, Kind};
+use stagecast_proto::rtp::dependency;
 use stagecast_proto::rtp::ext;
 use stagecast_proto::sdp::{Direction, Media, Payload, Session};
 
@@ -52,6 +53,8 @@ pub struct ExtensionIds {
     pub capture_time: Option<u8>,
     /// Audio level (RFC 6464).
     pub audio_level: Option<u8>,
+    /// Dependency descriptor: what AV1 with spatial layers is not decoded without.
+    pub dependency: Option<u8>,
 }
 
 /// Answer an offer: the text, and the lines that are served.
@@ -121,6 +124,7 @@ fn accept(media: &Media, lines: &[Line], ssrcs: [u32; 4]) -> Option<Line> {
         transport_cc: one_byte(ext::TransportSequence::URI),
         capture_time: one_byte(ext::AbsCaptureTime::URI),
         audio_level: one_byte(ext::AudioLevel::URI).filter(|_| kind == Kind::Audio),
+        dependency: one_byte(dependency::URI).filter(|_| kind == Kind::Video),
     };
     (!payloads.is_empty()).then_some(Line {
         kind,
@@ -195,7 +199,12 @@ fn write_accepted(
     )?;
     for (id, uri) in &media.extensions {
         let ids = line.extensions;
-        let ours = [ids.transport_cc, ids.capture_time, ids.audio_level];
+        let ours = [
+            ids.transport_cc,
+            ids.capture_time,
+            ids.audio_level,
+            ids.dependency,
+        ];
         if ours.contains(&Some(*id)) {
             write!(out, "a=extmap:{id} {uri}\r\n")?;
         }

@@ -8,6 +8,7 @@ use stagecast_proto::codec::{Codec, Kind};
 use stagecast_proto::ntp::Ntp;
 use stagecast_proto::rtcp::SenderInfo;
 use stagecast_proto::rtp::HeaderWriter;
+use stagecast_proto::rtp::dependency::FRAME_NUMBER;
 use stagecast_proto::rtp::ext::{AbsCaptureTime, AudioLevel, TransportSequence};
 
 use super::answer::{AcceptedPayload, ExtensionIds, Line};
@@ -15,7 +16,7 @@ use super::clock::WallClock;
 use super::history::{History, Sent};
 use super::quality::Quality;
 use crate::bwe::{PacketKind, Probe};
-use crate::hub::{EgressTransport, Outgoing, Source};
+use crate::hub::{EgressTransport, Outgoing, Patch, Source};
 use crate::outbox::{Lane, Outbox, Path};
 use crate::packet::{Format, Packet};
 use crate::srtp::Sealer;
@@ -164,8 +165,10 @@ impl EgressTransport for Egress<'_> {
             return;
         };
         let transport_seq = *self.transport_seq;
-        let extensions = Extensions::of(stream.line.extensions, transport_seq, out, self.clock);
-        let mut list = [(0u8, &[][..]); 3];
+        let ids = stream.line.extensions;
+        let dependency = Dependency::of(ids, out.packet, out.patch);
+        let extensions = Extensions::of(ids, transport_seq, out, self.clock);
+        let mut list = [(0u8, &[][..]); 4];
         let header = HeaderWriter {
             marker: out.marker,
             payload_type: accepted.pt,
@@ -173,10 +176,11 @@ impl EgressTransport for Egress<'_> {
             timestamp: out.timestamp,
             ssrc: stream.line.ssrc,
             csrcs: &[],
-            extensions: extensions.list(&mut list),
+            extensions: extensions.list(dependency, &mut list),
         };
         let payload = &out.packet.payload;
-        let room = HEADER_ROOM + payload.len() + self.sealer.profile().rtp_overhead();
+        let described = dependency.map_or(0, Dependency::room);
+        let room = HEADER_ROOM + described + payload.len() + self.sealer.profile().rtp_overhead();
         let sealer = self.sealer;
         let lane = match out.kind {
             Kind::Audio => Lane::Audio,
@@ -184,6 +188,9 @@ impl EgressTransport for Egress<'_> {
         };
         let sent = self.out.push_with(self.path, lane, room, |buffer| {
             let header_len = header.write(buffer).ok()?;
+            if let Some(dependency) = dependency {
+                dependency.renumber(&header, buffer);
+            }
             let end = header_len + payload.len();
             buffer[header_len..end].copy_from_slice(payload);
             if let Some(patch) = out.patch {
@@ -289,20 +296,20 @@ impl Egress<'_> {
         kind: PacketKind,
     ) -> bool {
         let payload = &packet.payload;
-        self.write_repair(
-            index,
-            (sent.timestamp, sent.marker, sent.rtx_pt),
-            2 + payload.len(),
-            now,
-            kind,
-            |room| {
-                room[..2].copy_from_slice(&(sent.seq as u16).to_be_bytes());
-                room[2..].copy_from_slice(payload);
-                if let Some(patch) = sent.patch {
-                    patch.apply(&mut room[2..]);
-                }
-            },
-        )
+        let ids = self.streams[index].line.extensions;
+        let repair = Repair {
+            timestamp: sent.timestamp,
+            marker: sent.marker,
+            payload_type: sent.rtx_pt,
+            dependency: Dependency::of(ids, packet, sent.patch),
+        };
+        self.write_repair(index, repair, 2 + payload.len(), now, kind, |room| {
+            room[..2].copy_from_slice(&(sent.seq as u16).to_be_bytes());
+            room[2..].copy_from_slice(payload);
+            if let Some(patch) = sent.patch {
+                patch.apply(&mut room[2..]);
+            }
+        })
     }
 
     /// A packet of the repair stream that is padding only.
@@ -311,8 +318,13 @@ impl Egress<'_> {
             return false;
         };
         let len = size.saturating_sub(HEADER_ROOM).clamp(1, MAX_PADDING);
-        let numbers = (last.timestamp, false, last.rtx_pt);
-        self.write_repair(index, numbers, len, now, PacketKind::Padding, |room| {
+        let repair = Repair {
+            timestamp: last.timestamp,
+            marker: false,
+            payload_type: last.rtx_pt,
+            dependency: None,
+        };
+        self.write_repair(index, repair, len, now, PacketKind::Padding, |room| {
             room.fill(0);
             room[len - 1] = len as u8;
         })
@@ -321,7 +333,7 @@ impl Egress<'_> {
     fn write_repair(
         &mut self,
         index: usize,
-        (timestamp, marker, payload_type): (u32, bool, u8),
+        repair: Repair<'_>,
         len: usize,
         now: Instant,
         kind: PacketKind,
@@ -331,25 +343,36 @@ impl Egress<'_> {
         let transport_seq = *self.transport_seq;
         let number = TransportSequence(transport_seq as u16).to_bytes();
         let id = stream.line.extensions.transport_cc;
-        let list = [(id.unwrap_or(1), &number[..])];
+        let dependency = repair.dependency;
+        let mut list = [(0u8, &[][..]); 2];
+        let extensions = listed(
+            [
+                dependency.map(|d| (d.id, d.value)),
+                id.map(|id| (id, &number[..])),
+            ],
+            &mut list,
+        );
         let repair_seq = stream.rtx_seq;
         let header = HeaderWriter {
-            marker,
-            payload_type,
+            marker: repair.marker,
+            payload_type: repair.payload_type,
             sequence: repair_seq as u16,
-            timestamp,
+            timestamp: repair.timestamp,
             ssrc: stream.line.rtx_ssrc,
             csrcs: &[],
-            extensions: if id.is_some() { &list } else { &[] },
+            extensions,
         };
         let only_padding = kind == PacketKind::Padding && len <= MAX_PADDING;
         let sealer = self.sealer;
         let overhead = sealer.profile().rtp_overhead();
-        let room = HEADER_ROOM + len + overhead;
+        let room = HEADER_ROOM + dependency.map_or(0, Dependency::room) + len + overhead;
         let written = self
             .out
             .push_with(self.path, Lane::Control, room, |buffer| {
                 let start = header.write(buffer).ok()?;
+                if let Some(dependency) = dependency {
+                    dependency.renumber(&header, buffer);
+                }
                 if only_padding {
                     buffer[0] |= PADDING_BIT;
                 }
@@ -405,21 +428,72 @@ impl Extensions {
         }
     }
 
-    fn list<'a>(&'a self, list: &'a mut [(u8, &'a [u8]); 3]) -> &'a [(u8, &'a [u8])] {
-        let mut count = 0;
-        let mut put = |id: Option<u8>, value: Option<&'a [u8]>| {
-            if let (Some(id), Some(value)) = (id, value) {
-                list[count] = (id, value);
-                count += 1;
-            }
-        };
-        put(self.ids.transport_cc, Some(&self.transport));
-        put(self.ids.audio_level, self.level.as_ref().map(|l| &l[..]));
-        put(
-            self.ids.capture_time,
-            self.capture.as_ref().map(|(bytes, len)| &bytes[..*len]),
-        );
-        &list[..count]
+    fn list<'a>(
+        &'a self,
+        dependency: Option<Dependency<'a>>,
+        list: &'a mut [(u8, &'a [u8]); 4],
+    ) -> &'a [(u8, &'a [u8])] {
+        let level = self.level.as_ref().map(|l| &l[..]);
+        let capture = self.capture.as_ref().map(|(bytes, len)| &bytes[..*len]);
+        listed(
+            [
+                dependency.map(|d| (d.id, d.value)),
+                self.ids.transport_cc.map(|id| (id, &self.transport[..])),
+                self.ids.audio_level.zip(level),
+                self.ids.capture_time.zip(capture),
+            ],
+            list,
+        )
+    }
+}
+
+/// Those of some extensions that are there, in their order.
+fn listed<'a, const N: usize>(
+    extensions: [Option<(u8, &'a [u8])>; N],
+    list: &'a mut [(u8, &'a [u8]); N],
+) -> &'a [(u8, &'a [u8])] {
+    let mut count = 0;
+    for extension in extensions.into_iter().flatten() {
+        list[count] = extension;
+        count += 1;
+    }
+    &list[..count]
+}
+
+/// What a packet of a repair stream says in its header.
+struct Repair<'a> {
+    timestamp: u32,
+    marker: bool,
+    payload_type: u8,
+    dependency: Option<Dependency<'a>>,
+}
+
+/// The dependency descriptor of a packet, with its frame number for this viewer. It is the first
+/// extension of its header.
+#[derive(Clone, Copy)]
+struct Dependency<'a> {
+    id: u8,
+    value: &'a [u8],
+    number: u16,
+}
+
+impl<'a> Dependency<'a> {
+    fn of(ids: ExtensionIds, packet: &'a Packet, patch: Option<Patch>) -> Option<Self> {
+        Some(Self {
+            id: ids.dependency?,
+            value: packet.dependency.as_deref()?,
+            number: patch?.frame_number()?,
+        })
+    }
+
+    /// Bytes beyond the room of a usual header: the value, and a byte more for each extension.
+    fn room(self) -> usize {
+        self.value.len() + 8
+    }
+
+    fn renumber(self, header: &HeaderWriter<'_>, buffer: &mut [u8]) {
+        let at = header.first_value_at() + FRAME_NUMBER.start;
+        buffer[at..at + 2].copy_from_slice(&self.number.to_be_bytes());
     }
 }
 

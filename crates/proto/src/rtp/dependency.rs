@@ -165,6 +165,17 @@ pub struct Descriptor {
     chains: [u8; MAX_TARGETS],
 }
 
+/// The frame number of a value: what a forwarder that joins streams must renumber.
+pub fn frame_number(value: &[u8]) -> Option<u16> {
+    let &[_, high, low, ..] = value else {
+        return None;
+    };
+    Some(u16::from_be_bytes([high, low]))
+}
+
+/// Where the two bytes of the frame number stand in a value.
+pub const FRAME_NUMBER: std::ops::Range<usize> = 1..3;
+
 /// The five flags of `extended_descriptor_fields()`.
 #[derive(Default)]
 #[allow(clippy::struct_excessive_bools)] // As the format has them.

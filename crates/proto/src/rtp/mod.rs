@@ -1,7 +1,7 @@
 //! RTP packets: a view of the fixed header, extensions and payload range (RFC 3550 §5.1, §5.3.1).
 //!
 //! [`Header`] borrows the packet and copies nothing; what it accepts it has checked, so every
-//! accessor is total. [`HeaderWriter`] is the way back, with one-byte extensions. What the
+//! accessor is total. [`HeaderWriter`] is the way back. What the
 //! extensions mean is in [`ext`].
 
 pub mod dependency;

@@ -1,11 +1,14 @@
-//! Writes RTP headers with one-byte extensions (RFC 3550 §5.1, RFC 8285 §4.2).
+//! Writes RTP headers with extensions (RFC 3550 §5.1): in the one-byte form, or in the two-byte form when
+//! an id or a value needs it (RFC 8285 §4.2, §4.3).
 
-use super::{FIXED_LEN, MARKER, ONE_BYTE_PROFILE, ONE_BYTE_STOP, RtpError};
+use super::{FIXED_LEN, MARKER, ONE_BYTE_PROFILE, ONE_BYTE_STOP, RtpError, TWO_BYTE_PROFILE};
 
 /// RFC 3550 §5.1: `CC` has four bits.
 const MAX_CSRCS: usize = 15;
 /// RFC 8285 §4.2: the length of a one-byte extension has four bits, less one.
-const MAX_VALUE_LEN: usize = 16;
+const MAX_SHORT_LEN: usize = 16;
+/// RFC 8285 §4.3: the length of a two-byte extension is a byte.
+const MAX_VALUE_LEN: usize = 255;
 
 /// The fields of an RTP header to be written; the payload follows at the returned length.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
@@ -22,7 +25,8 @@ pub struct HeaderWriter<'a> {
     pub ssrc: u32,
     /// Contributing sources, at most 15.
     pub csrcs: &'a [u32],
-    /// Ids 1 to 14 and values of 1 to 16 bytes. Without any, the header has no extension block.
+    /// Ids from 1 and values of up to 255 bytes; all in the shorter form when every id is at most 14
+    /// and every value has 1 to 16 bytes. Without any, the header has no extension block.
     pub extensions: &'a [(u8, &'a [u8])],
 }
 
@@ -37,10 +41,28 @@ impl HeaderWriter<'_> {
         FIXED_LEN + self.csrcs.len() * 4 + block
     }
 
+    /// Where the value of the first extension stands.
+    pub fn first_value_at(&self) -> usize {
+        FIXED_LEN + self.csrcs.len() * 4 + 4 + self.prefix()
+    }
+
+    /// Bytes before each value.
+    fn prefix(&self) -> usize {
+        let short = |(id, value): &(u8, &[u8])| {
+            *id < ONE_BYTE_STOP && (1..=MAX_SHORT_LEN).contains(&value.len())
+        };
+        if self.extensions.iter().all(short) {
+            1
+        } else {
+            2
+        }
+    }
+
     fn extensions_len(&self) -> usize {
+        let prefix = self.prefix();
         self.extensions
             .iter()
-            .map(|(_, value)| 1 + value.len())
+            .map(|(_, value)| prefix + value.len())
             .sum()
     }
 
@@ -53,11 +75,11 @@ impl HeaderWriter<'_> {
             return unrepresentable("more than 15 CSRCs");
         }
         for (id, value) in self.extensions {
-            if !(1..ONE_BYTE_STOP).contains(id) {
-                return unrepresentable("a one-byte extension id outside 1 to 14");
+            if *id == 0 {
+                return unrepresentable("an extension with id 0");
             }
-            if !(1..=MAX_VALUE_LEN).contains(&value.len()) {
-                return unrepresentable("a one-byte extension value outside 1 to 16 bytes");
+            if value.len() > MAX_VALUE_LEN {
+                return unrepresentable("an extension value of more than 255 bytes");
             }
         }
         if self.extensions_len() / 4 >= usize::from(u16::MAX) {
@@ -87,13 +109,24 @@ impl HeaderWriter<'_> {
         }
         if !self.extensions.is_empty() {
             let words = self.extensions_len().div_ceil(4) as u16;
-            out[at..at + 2].copy_from_slice(&ONE_BYTE_PROFILE.to_be_bytes());
+            let prefix = self.prefix();
+            let profile = if prefix == 1 {
+                ONE_BYTE_PROFILE
+            } else {
+                TWO_BYTE_PROFILE
+            };
+            out[at..at + 2].copy_from_slice(&profile.to_be_bytes());
             out[at + 2..at + 4].copy_from_slice(&words.to_be_bytes());
             at += 4;
             for (id, value) in self.extensions {
-                out[at] = id << 4 | (value.len() - 1) as u8;
-                out[at + 1..at + 1 + value.len()].copy_from_slice(value);
-                at += 1 + value.len();
+                if prefix == 1 {
+                    out[at] = id << 4 | (value.len() - 1) as u8;
+                } else {
+                    out[at..at + 2].copy_from_slice(&[*id, value.len() as u8]);
+                }
+                at += prefix;
+                out[at..at + value.len()].copy_from_slice(value);
+                at += value.len();
             }
             let end = at.next_multiple_of(4);
             out[at..end].fill(0);
@@ -158,26 +191,27 @@ mod tests {
         );
         assert_eq!(
             code(HeaderWriter {
-                extensions: &[(15, &[1])],
-                ..plain
-            }),
-            unrepresentable
-        );
-        assert_eq!(
-            code(HeaderWriter {
-                extensions: &[(1, &[])],
-                ..plain
-            }),
-            unrepresentable
-        );
-        assert_eq!(
-            code(HeaderWriter {
-                extensions: &[(1, &[0; 17])],
+                extensions: &[(1, &[0; 256])],
                 ..plain
             }),
             unrepresentable
         );
         assert_eq!(plain.write(&mut [0; 11]).unwrap_err().code(), "rtp.no_room");
+    }
+
+    #[test]
+    fn longer_values_and_higher_ids_take_the_two_byte_form() {
+        let writer = HeaderWriter {
+            extensions: &[(3, &[0xaa; 17]), (15, &[])],
+            ..HeaderWriter::default()
+        };
+        let mut out = [0xff; 64];
+        let len = writer.write(&mut out).unwrap();
+        assert_eq!(out[12..18], hex("1000 0006 0311"));
+        assert_eq!(writer.first_value_at(), 18);
+        let header = Header::parse(&out[..len]).expect("it is well formed");
+        let read: Vec<_> = header.extensions().collect();
+        assert_eq!(read, writer.extensions);
     }
 
     proptest! {
@@ -189,7 +223,7 @@ mod tests {
             timestamp: u32,
             ssrc: u32,
             csrcs in prop::collection::vec(any::<u32>(), 0..=15),
-            values in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..=16), 0..=14),
+            values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..=20), 0..=16),
         ) {
             let extensions: Vec<(u8, &[u8])> =
                 (1..).zip(values.iter().map(Vec::as_slice)).collect();
