@@ -49,14 +49,18 @@ async def curl(*arguments: str) -> Any:
 
 
 @asynccontextmanager
-async def sending(address: str, *encoding: str) -> AsyncGenerator[asyncio.subprocess.Process]:
+async def sending(
+    address: str,
+    *encoding: str,
+    format: str = "flv",  # noqa: A002  (ffmpeg's word)
+) -> AsyncGenerator[asyncio.subprocess.Process]:
     """The product text's ffmpeg command, with this address."""
     process = await asyncio.create_subprocess_exec(
         get_ffmpeg_exe(),
         *("-hide_banner", "-loglevel", "error", "-re", "-f", "lavfi"),
         *("-i", "testsrc=size=1280x720 [out0]; sine=frequency=500 [out1]"),
         *(encoding or ("-acodec", "aac", "-vcodec", "h264")),
-        *("-f", "flv", address),
+        *("-f", format, address),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
@@ -130,6 +134,14 @@ async def test_the_ffmpeg_command_goes_live_within_3_seconds_and_counts(
     assert details["session"]["stopped_time"] is not None
     lasted = time.monotonic() - began
     assert 3 <= details["ingest_seconds"] <= lasted
+
+
+async def test_a_livestream_takes_srt_with_its_key(livestreams: Livestreams) -> None:
+    made = await livestreams.create("srt")
+    encoding = ("-acodec", "aac", "-vcodec", "h264", "-pix_fmt", "yuv420p", "-g", "50")
+    async with sending(made.fields["srt_url"], *encoding, format="mpegts"):
+        await until(lambda: _status_is(livestreams, made, "LIVE"), deadline=15, what="it is LIVE")
+        await until(lambda: _counted(livestreams, made, 1), deadline=15, what="a second is counted")
 
 
 async def test_a_wrong_key_is_refused(livestreams: Livestreams) -> None:
