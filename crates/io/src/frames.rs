@@ -296,6 +296,13 @@ impl FrameStream {
         &self.key
     }
 
+    /// Ask the publisher for a keyframe of every layer, if it can be asked.
+    pub fn ask_keyframes(&self) {
+        self.shared.mailboxes[self.home].send(Command::AskKeyframes {
+            key: self.key.clone(),
+        });
+    }
+
     fn taken(&self, event: Option<FrameEvent>) -> Option<FrameEvent> {
         if let Some(FrameEvent::Frame { frame, .. }) = &event {
             self.backlog

@@ -20,6 +20,8 @@ const ORIGIN_US: i64 = 10_000_000;
 const STEP_US: i64 = 10_000_000;
 /// Capture times that have moved this far from the timeline move it.
 const DRIFT_US: i64 = 100_000;
+/// A keyframe that comes by itself is not asked for.
+const LATE_US: i64 = 60_000;
 /// A rendition that is this far behind the others is not offered.
 const STALE_US: i64 = 6_000_000;
 /// 2025-01-01, where media sequence numbers are counted from.
@@ -166,7 +168,7 @@ impl Muxer {
             rendition.reconfigure(&frame.config);
             self.take_completed(index);
         }
-        let context = self.context(index, frame);
+        let context = self.context();
         let Some(timeline) = &self.timeline else {
             return;
         };
@@ -224,6 +226,15 @@ impl Muxer {
         Some(listed.into_iter().filter_map(describe).collect())
     }
 
+    /// Whether a video rendition waits for a keyframe to end its segment at.
+    pub fn wants_keyframe(&self) -> bool {
+        let mut renditions = self.renditions.iter();
+        renditions.any(|rendition| {
+            rendition.kind() == Kind::Video
+                && rendition.open_us() >= self.settings.segment_us + LATE_US
+        })
+    }
+
     /// Whether a rendition is so far behind the others that a player should take another one.
     pub fn is_stale(&self, name: &str) -> bool {
         let reached = self.reached_us();
@@ -244,8 +255,7 @@ impl Muxer {
         })
     }
 
-    fn context(&self, index: usize, frame: &Frame) -> Context {
-        let _ = (index, frame);
+    fn context(&self) -> Context {
         Context {
             target: self.target,
             discontinuity: self.discontinuity,
@@ -359,19 +369,14 @@ impl Muxer {
 
     fn view(&self, index: usize) -> Option<View> {
         let rendition = &self.renditions[index];
-        let (head, parts) = rendition.open().map_or_else(
-            || {
-                (
-                    Head {
-                        independent: true,
-                        discontinuity: self.discontinuity,
-                        ..Head::default()
-                    },
-                    &[][..],
-                )
+        let (head, parts) = rendition.open().unwrap_or((
+            Head {
+                independent: true,
+                discontinuity: self.discontinuity,
+                ..Head::default()
             },
-            |open| open,
-        );
+            &[],
+        ));
         let reports = self.renditions.iter().enumerate();
         let reports = reports.filter(|(other, _)| *other != index);
         Some(View {

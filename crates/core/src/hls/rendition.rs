@@ -176,6 +176,12 @@ impl Rendition {
             .map(|open| (open.head, open.parts.as_slice()))
     }
 
+    /// How long the open segment is.
+    pub(super) fn open_us(&self) -> i64 {
+        let open = self.open.as_ref();
+        open.map_or(0, |open| to_us(self.cursor - open.start, self.timescale))
+    }
+
     /// The leading video was cut at this time of the common timeline.
     pub(super) fn add_boundary(&mut self, at_us: i64) {
         if self.boundaries.len() >= MAX_BOUNDARIES {

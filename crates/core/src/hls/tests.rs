@@ -167,6 +167,7 @@ fn check(playlist: &str) {
 }
 
 #[test]
+#[allow(clippy::float_cmp)] // what is written in decimal is read as the same number
 fn segments_are_cut_at_keyframes_and_parts_are_whole_frames() {
     let mut house = House::new(Settings::default());
     house.play(0, 9_000_000, 30, 60);
@@ -260,6 +261,7 @@ fn blocking_reload_knows_what_is_there_and_what_is_absurd() {
 }
 
 #[test]
+#[allow(clippy::float_cmp)]
 fn keyframes_far_apart_make_a_longer_target() {
     let mut house = House::new(Settings::default());
     house.play(0, 21_000_000, 25, 125);
@@ -281,6 +283,20 @@ fn missing_keyframes_make_segments_that_are_not_independent() {
     let playlist = house.playlist("video");
     check(&playlist);
     assert!(!playlist.contains("#EXT-X-INDEPENDENT-SEGMENTS"));
+}
+
+#[test]
+fn keyframe_is_wanted_when_a_segment_is_long_enough() {
+    let mut house = House::new(Settings::default());
+    house.play(0, 3_900_000, 30, 60);
+    assert!(!house.muxer.wants_keyframe());
+    let video = config(Codec::H264, AVC);
+    for frame in 117..130 {
+        house.frame("video", &video, frame * 1_000_000 / 30, false, &[7; 500]);
+    }
+    assert!(house.muxer.wants_keyframe());
+    house.frame("video", &video, 130 * 1_000_000 / 30, true, &[7; 500]);
+    assert!(!house.muxer.wants_keyframe());
 }
 
 #[test]

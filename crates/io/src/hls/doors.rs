@@ -32,6 +32,8 @@ pub trait Frames: Send {
     fn next(&mut self) -> Boxed<'_, Option<FrameEvent>>;
     /// The next event if one waits.
     fn try_next(&mut self) -> Option<FrameEvent>;
+    /// Ask the publisher for a keyframe of every layer, if it can be asked.
+    fn ask_keyframes(&self) {}
 }
 
 impl Frames for FrameStream {
@@ -41,6 +43,10 @@ impl Frames for FrameStream {
 
     fn try_next(&mut self) -> Option<FrameEvent> {
         FrameStream::try_next(self)
+    }
+
+    fn ask_keyframes(&self) {
+        FrameStream::ask_keyframes(self);
     }
 }
 

@@ -5,7 +5,7 @@
 //! again soon. Requests that come while a question waits share its answer.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -84,11 +84,7 @@ impl Gate {
     }
 
     fn hash(&self, key: impl Hash) -> u128 {
-        let half = |hasher: &RandomState| {
-            let mut hasher = hasher.build_hasher();
-            key.hash(&mut hasher);
-            u128::from(hasher.finish())
-        };
+        let half = |hasher: &RandomState| u128::from(hasher.hash_one(&key));
         half(&self.hashers[0]) << 64 | half(&self.hashers[1])
     }
 

@@ -20,6 +20,8 @@ use crate::frames::FrameEvent;
 const RECONNECT: Duration = Duration::from_secs(10);
 /// How often idleness and the end are looked at.
 const TICK: Duration = Duration::from_millis(500);
+/// A publisher that was asked for a keyframe is not asked again before.
+const ASK_AGAIN: Duration = Duration::from_millis(400);
 /// Events that are taken before what changed is shown.
 const BATCH: usize = 256;
 /// A player that asks for no playlist for this long is gone.
@@ -150,6 +152,7 @@ impl Stream {
     ) {
         let mut muxer = Muxer::new(settings, wall());
         let mut gone: Option<Instant> = Some(Instant::now());
+        let mut asked: Option<Instant> = None;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -162,6 +165,11 @@ impl Stream {
                         take(&mut muxer, event, &mut gone);
                     }
                     self.show(&mut muxer);
+                    let waited = asked.is_none_or(|at| at.elapsed() > ASK_AGAIN);
+                    if waited && muxer.wants_keyframe() {
+                        asked = Some(Instant::now());
+                        frames.ask_keyframes();
+                    }
                 }
                 _ = tick.tick() => {
                     let ended = self.ended.load(Ordering::Relaxed);

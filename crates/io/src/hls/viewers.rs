@@ -4,7 +4,7 @@
 //! for some seconds is gone. The seconds of all players add up as they ask.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,9 +37,7 @@ impl Viewers {
 
     /// A player asks for a playlist.
     pub(super) fn seen(&self, session: &str, remote: IpAddr, user_agent: &str, now: Instant) {
-        let mut hasher = self.hasher.build_hasher();
-        (session, remote, user_agent).hash(&mut hasher);
-        let player = hasher.finish();
+        let player = self.hasher.hash_one((session, remote, user_agent));
         let mut last_seen = lock(&self.last_seen);
         if let Some(last) = last_seen.get_mut(&player) {
             let since = now.saturating_duration_since(*last);

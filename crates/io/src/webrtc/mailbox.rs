@@ -179,6 +179,11 @@ pub enum Command {
         /// Where they go.
         outlet: Outlet,
     },
+    /// A reader of frames asks for keyframes.
+    AskKeyframes {
+        /// Of which source.
+        key: SourceKey,
+    },
     /// A reader of frames leaves.
     LeaveFrames {
         /// Which source.

@@ -76,7 +76,7 @@ impl Player {
 
     /// Reads something; `None` when nothing comes in time.
     fn fill(&mut self) -> Option<usize> {
-        let mut buffer = [0; 65_536];
+        let mut buffer = [0; 8192];
         match self.socket.read(&mut buffer) {
             Ok(count) => {
                 self.read.extend_from_slice(&buffer[..count]);

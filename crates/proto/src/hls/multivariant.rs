@@ -64,9 +64,9 @@ pub fn write(renditions: &[Rendition]) -> String {
         .expect("a string takes all");
     }
     if audios.is_empty() {
-        videos
-            .iter()
-            .for_each(|video| stream(&mut text, video, None));
+        for video in &videos {
+            stream(&mut text, video, None);
+        }
     }
     for audio in audios {
         for video in &videos {
@@ -79,32 +79,35 @@ pub fn write(renditions: &[Rendition]) -> String {
 fn stream(text: &mut String, main: &Rendition, audio: Option<&Rendition>) {
     let peak = main.peak_bps + audio.map_or(0, |audio| audio.peak_bps);
     let average = main.average_bps + audio.map_or(0, |audio| audio.average_bps);
-    let mut line = format!(
-        "#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{}",
+    let codecs = match audio {
+        Some(audio) => format!("{},{}", main.codec, audio.codec),
+        None => main.codec.clone(),
+    };
+    let mut attribute = |args: std::fmt::Arguments| {
+        text.write_fmt(args).expect("a string takes all");
+    };
+    attribute(format_args!(
+        "#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{codecs}\"",
         peak.max(1),
-        average.max(1),
-        main.codec
-    );
-    if let Some(audio) = audio {
-        line = line + "," + &audio.codec;
-    }
-    line.push('"');
+        average.max(1)
+    ));
     if let Media::Video {
         resolution: (width, height),
         milli_fps,
     } = main.media
     {
         if width > 0 && height > 0 {
-            line += &format!(",RESOLUTION={width}x{height}");
+            attribute(format_args!(",RESOLUTION={width}x{height}"));
         }
         if milli_fps > 0 {
-            line += &format!(",FRAME-RATE={}.{:03}", milli_fps / 1000, milli_fps % 1000);
+            let (whole, rest) = (milli_fps / 1000, milli_fps % 1000);
+            attribute(format_args!(",FRAME-RATE={whole}.{rest:03}"));
         }
     }
     if let Some(audio) = audio {
-        line += &format!(",AUDIO=\"{}\"", audio.name);
+        attribute(format_args!(",AUDIO=\"{}\"", audio.name));
     }
-    writeln!(text, "{line}\n../{}/live.m3u8{QUERY}", main.name).expect("a string takes all");
+    attribute(format_args!("\n../{}/live.m3u8{QUERY}\n", main.name));
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
+use stagecast_core::Kind;
 use stagecast_core::frame::Frame;
 use stagecast_core::id::{SessionId, SourceKey};
 
@@ -127,6 +128,26 @@ impl Shard {
         let generation = live.then_some(entry.source.generation);
         entry.frames.attach(outlet, generation);
         for (track, rid) in wanted {
+            self.want_keyframe(feed, &track, &rid, now);
+        }
+    }
+
+    /// Ask a WebRTC publisher for a keyframe of every layer; other publishers cannot be asked.
+    pub(super) fn ask_keyframes(&mut self, key: &SourceKey, now: Instant) {
+        let Some(&feed) = self.by_key.get(key) else {
+            return;
+        };
+        if self.publishes_frames(feed) {
+            return;
+        }
+        let tracks = self.feeds[feed].source.tracks.iter();
+        let layers = tracks
+            .filter(|track| track.kind == Kind::Video)
+            .flat_map(|track| {
+                let rids = track.layers.iter().map(|layer| Arc::clone(&layer.rid));
+                rids.map(|rid| (Arc::clone(&track.name), rid))
+            });
+        for (track, rid) in layers.collect::<Vec<_>>() {
             self.want_keyframe(feed, &track, &rid, now);
         }
     }

@@ -320,6 +320,7 @@ impl Shard {
                     frame,
                 } => self.on_companion(&key, generation, &track, frame, now),
                 Command::ReadFrames { key, outlet } => self.read_frames(key, outlet, now),
+                Command::AskKeyframes { key } => self.ask_keyframes(&key, now),
                 Command::LeaveFrames { key, reader } => self.leave_frames(&key, reader),
                 Command::Close => self.begin_close(now),
             }
