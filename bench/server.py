@@ -50,6 +50,12 @@ class Server:
         }
         if tree is not None:
             self._environment["PYTHONPATH"] = str(tree / "python")
+            # An older one refuses settings of protocols that it does not have.
+            sample = (tree / "deploy" / "stagecast.sample.toml").read_text()
+            for name in [n for n in self._environment if n.startswith("STAGECAST_") and "__" in n]:
+                section = name.removeprefix("STAGECAST_").partition("__")[0].lower()
+                if f"[{section}]" not in sample:
+                    del self._environment[name]
         self._log = Path(self._data.name) / "bench.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.account = ""
