@@ -19,6 +19,8 @@ FLASH = "color=c=black:s=320x180:r=25,drawbox=c=white:t=fill:enable='lt(mod(t,1)
 BEEP = "aevalsrc='0.5*sin(2*PI*1000*t)*lt(mod(t,1),0.1)':s=48000"
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-pix_fmt", "yuv420p")
 NO_B = ("-tune", "zerolatency", "-bf", "0")
+QUIET = ("-x265-params", "log-level=error", "-pix_fmt", "yuv420p")
+LIVE = ("-svtav1-params", "pred-struct=1:rc=2:lookahead=0:scd=0", "-b:v", "500k")
 AAC = ("-c:a", "aac", "-ac", "2", "-b:a", "96k")
 
 

@@ -17,7 +17,7 @@ from stagecast import _core
 from stagecast.workers.connection import Config, Connection, Frame
 from tests.media.clips import Sender, clip
 from tests.media.house import STREAM, House, Seen, receive
-from tests.media.ingest import AAC, H264, NO_B, controlled, rtmp, until
+from tests.media.ingest import AAC, H264, LIVE, NO_B, QUIET, controlled, rtmp, until
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -72,6 +72,26 @@ async def test_pictures_that_others_do_not_need_are_left_out_of_a_stream_with_b_
     assert all(a < b for a, b in pairwise(times))
     assert seen.errors == 0
     assert video["b_frames"]
+
+
+@pytest.mark.parametrize(
+    ("codec", "encoding"),
+    [
+        # x264's own choice: B-frames that other B-frames need.
+        ("h264", (*H264, "-bf", "3")),
+        ("h265", ("-c:v", "libx265", "-preset", "ultrafast", "-g", "25", "-bf", "0", *QUIET)),
+        ("av1", ("-c:v", "libsvtav1", "-preset", "12", "-g", "25", "-pix_fmt", "yuv420p", *LIVE)),
+    ],
+)
+async def test_every_codec_of_enhanced_rtmp_is_decoded(
+    house: House, codec: str, encoding: tuple[str, ...]
+) -> None:
+    async with controlled(house), rtmp(house, *encoding, audio=False):
+        await until("live", lambda: live(house))
+        seen = await watch(house, pictures(30))
+    assert {frame.codec for frame in seen.video} == {codec}
+    assert seen.errors == 0
+    assert all(a.rtp_time < b.rtp_time for a, b in pairwise(seen.video))
 
 
 def hears(frames: list[_core.Frame]) -> list[tuple[float, float]]:

@@ -23,7 +23,7 @@ const SHUTDOWN: Duration = Duration::from_millis(500);
 /// The runtime, and how its tasks learn that it is about to stop.
 #[derive(Debug)]
 pub struct Runtime {
-    runtime: Mutex<Option<tokio::runtime::Runtime>>,
+    threads: Mutex<Option<tokio::runtime::Runtime>>,
     handle: Handle,
     closing: watch::Sender<bool>,
 }
@@ -52,7 +52,7 @@ impl Runtime {
             .build()?;
         Ok(Self {
             handle: runtime.handle().clone(),
-            runtime: Mutex::new(Some(runtime)),
+            threads: Mutex::new(Some(runtime)),
             closing: watch::Sender::new(false),
         })
     }
@@ -70,7 +70,7 @@ impl Runtime {
     /// Tell the tasks, wait a little for those that hold a [`Closing`], stop the threads. Idempotent;
     /// not to be called from a task.
     pub fn close(&self) {
-        let Some(runtime) = lock(&self.runtime).take() else {
+        let Some(runtime) = lock(&self.threads).take() else {
             return;
         };
         self.closing.send_replace(true);

@@ -195,7 +195,7 @@ async fn feed(
                 *lock(reference) = Some((generation, frame.pts_us, frame.capture));
             }
             FrameEvent::End => put(&mut message, END, |body| {
-                body.extend(generation.to_be_bytes())
+                body.extend(generation.to_be_bytes());
             }),
             FrameEvent::Frame { .. } | FrameEvent::Lost => {}
         }

@@ -138,12 +138,13 @@ impl Depacketizer {
         match unit.first()? & 0x1f {
             7 => self.set(1, unit),
             8 => self.set(2, unit),
-            9 | 12 => Some(()), // delimiter, filler
+            9 | 12 => {} // delimiter, filler
             kind => {
                 self.keyframe |= kind == 5;
-                self.put_unit(unit)
+                self.put_unit(unit)?;
             }
         }
+        Some(())
     }
 
     fn h265(&mut self, payload: &[u8]) -> Option<()> {
@@ -168,12 +169,13 @@ impl Depacketizer {
     fn h265_unit(&mut self, unit: &[u8]) -> Option<()> {
         match unit.first()? >> 1 & 0x3f {
             set @ 32..=34 => self.set(usize::from(set) - 32, unit),
-            35 | 38 => Some(()), // delimiter, filler
+            35 | 38 => {} // delimiter, filler
             kind => {
                 self.keyframe |= (16..=23).contains(&kind);
-                self.put_unit(unit)
+                self.put_unit(unit)?;
             }
         }
+        Some(())
     }
 
     /// One fragment (H.264 §5.8, H.265 §4.4.3); the whole unit with the last.
@@ -200,12 +202,11 @@ impl Depacketizer {
         Some(())
     }
 
-    fn set(&mut self, kind: usize, unit: &[u8]) -> Option<()> {
+    fn set(&mut self, kind: usize, unit: &[u8]) {
         let sets = &mut self.new_sets[kind];
         if sets.len() < MAX_SETS && !sets.iter().any(|known| known == unit) {
             sets.push(unit.to_vec());
         }
-        Some(())
     }
 
     fn vp8(&mut self, payload: &[u8]) -> Option<()> {

@@ -136,7 +136,9 @@ impl Packetizer {
             if sets.len() > 1 && size < MAX_PAYLOAD {
                 self.aggregate(&[importance | H264_STAP_A], &sets, out);
             } else {
-                sets.iter().for_each(|set| self.h264_unit(set, out));
+                for set in &sets {
+                    self.h264_unit(set, out);
+                }
             }
             self.sets = sets;
         }
@@ -164,7 +166,9 @@ impl Packetizer {
                 // Layer and temporal id are the lowest of the units (§4.4.2): those of parameter sets.
                 self.aggregate(&[H265_AP << 1, 1], &sets, out);
             } else {
-                sets.iter().for_each(|set| self.h265_unit(set, out));
+                for set in &sets {
+                    self.h265_unit(set, out);
+                }
             }
             self.sets = sets;
         }
