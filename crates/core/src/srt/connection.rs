@@ -220,6 +220,7 @@ impl Connection {
                 }
             }
             control::SHUTDOWN => {
+                self.receiver.finish();
                 self.closed.get_or_insert("peer_closed");
             }
             control::USER if control.subtype == extension::KEY_REQUEST => {

@@ -79,6 +79,11 @@ impl Receiver {
         }
     }
 
+    /// Nothing more will come: holes are not waited for.
+    pub fn finish(&mut self) {
+        self.latency = Duration::ZERO;
+    }
+
     /// The next payload in order.
     pub fn pop(&mut self, now: Instant) -> Option<Vec<u8>> {
         loop {
@@ -192,6 +197,16 @@ mod tests {
         assert_eq!(receiver.lost, 2);
         assert!(!receiver.push(1, vec![2], now + LATENCY), "too late");
         assert_eq!(receiver.pop(now + LATENCY), None);
+    }
+
+    #[test]
+    fn at_the_end_holes_are_not_waited_for() {
+        let now = Instant::now();
+        let mut receiver = Receiver::new(0, LATENCY);
+        receiver.push(1, vec![2], now);
+        assert_eq!(receiver.pop(now), None);
+        receiver.finish();
+        assert_eq!(receiver.pop(now), Some(vec![2]));
     }
 
     #[test]
