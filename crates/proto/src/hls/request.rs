@@ -9,7 +9,9 @@
 const MAX_PLAYBACK_ID: usize = 300;
 /// Longest query.
 const MAX_QUERY: usize = 4096;
-/// Most parameters of a query.
+/// Longest part of it that is handed on: children add directives and a session.
+const MAX_REST: usize = 3072;
+/// Most parameters that are handed on.
 const MAX_PARAMETERS: usize = 32;
 /// The parameter that tells viewers apart; it is not handed on to segments.
 const SESSION: &str = "_session";
@@ -123,10 +125,8 @@ impl Query {
             return Err(BadQuery("a character that must be percent-encoded"));
         }
         let mut read = Self::default();
-        for (index, pair) in query.split('&').filter(|pair| !pair.is_empty()).enumerate() {
-            if index >= MAX_PARAMETERS {
-                return Err(BadQuery("too many parameters"));
-            }
+        let mut kept = 0;
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             match name {
                 "_HLS_msn" if read.msn.is_none() => {
@@ -146,6 +146,10 @@ impl Query {
                     read.session = sane.then(|| value.to_owned());
                 }
                 _ => {
+                    kept += 1;
+                    if kept > MAX_PARAMETERS || read.rest.len() + pair.len() > MAX_REST {
+                        return Err(BadQuery("too many parameters"));
+                    }
                     if !read.rest.is_empty() {
                         read.rest.push('&');
                     }
@@ -268,6 +272,15 @@ mod tests {
         assert_eq!(query.rest_with_session("q"), "token=a%20b&x&_session=q");
         let expected = [("token", "a b"), ("x", "")].map(|(k, v)| (k.to_owned(), v.to_owned()));
         assert_eq!(query.parameters(), expected);
+    }
+
+    #[test]
+    fn children_can_be_asked_for_whatever_was_kept() {
+        for query in [vec!["a=1"; 32].join("&"), "a".repeat(3000)] {
+            let kept = Query::parse(&query).unwrap();
+            let child = kept.rest_with_session("0123456789abcdef") + "&_HLS_msn=1&_HLS_part=2";
+            assert_eq!(Query::parse(&child).unwrap().rest, query);
+        }
     }
 
     #[test]
