@@ -257,8 +257,8 @@ impl Simulcast {
     }
 }
 
-fn target(layer: usize) -> Option<Target> {
-    Some(Target { layer, temporal: 0 })
+fn target(layer: usize) -> Target {
+    Target { layer, temporal: 0 }
 }
 
 #[test]
@@ -266,13 +266,13 @@ fn target_is_followed_from_its_next_keyframe_on() {
     let t0 = Instant::now();
     let mut feed = Simulcast::new();
     let (mut reader, mut out) = (viewer(), Recorder::default());
-    reader.set_target(target(0));
+    reader.set_target(Some(target(0)));
     for n in 0..10 {
         feed.frame(if n == 0 { "l h" } else { "" }, t0 + FRAME * n);
         reader.deliver(&feed.source, t0 + FRAME * n, &mut out);
     }
     assert_eq!(reader.video_layer(), Some(0));
-    reader.set_target(target(1));
+    reader.set_target(Some(target(1)));
     for n in 10..15 {
         feed.frame("", t0 + FRAME * n);
         let wants = reader.deliver(&feed.source, t0 + FRAME * n, &mut out);
@@ -300,10 +300,10 @@ fn frame_under_way_is_finished_before_a_switch() {
     let t0 = Instant::now();
     let mut feed = Simulcast::new();
     let (mut reader, mut out) = (viewer(), Recorder::default());
-    reader.set_target(target(0));
+    reader.set_target(Some(target(0)));
     feed.frame("l h", t0);
     reader.deliver(&feed.source, t0, &mut out);
-    reader.set_target(target(1));
+    reader.set_target(Some(target(1)));
     reader.deliver(&feed.source, t0, &mut out);
     let now = t0 + FRAME;
     feed.packets("l", false, 0..1, now);
@@ -326,10 +326,10 @@ fn layer_that_has_no_keyframe_stalls_nobody() {
     let t0 = Instant::now();
     let mut feed = Simulcast::new();
     let (mut reader, mut out) = (viewer(), Recorder::default());
-    reader.set_target(target(0));
+    reader.set_target(Some(target(0)));
     feed.frame("l", t0);
     reader.deliver(&feed.source, t0, &mut out);
-    reader.set_target(target(1));
+    reader.set_target(Some(target(1)));
     for n in 1..300 {
         feed.frame("", t0 + FRAME * n);
         reader.deliver(&feed.source, t0 + FRAME * n, &mut out);
@@ -342,7 +342,7 @@ fn layer_that_is_switched_off_is_left_for_one_that_lives() {
     let t0 = Instant::now();
     let mut feed = Simulcast::new();
     let (mut reader, mut out) = (viewer(), Recorder::default());
-    reader.set_target(target(1));
+    reader.set_target(Some(target(1)));
     feed.frame("l h", t0);
     reader.deliver(&feed.source, t0, &mut out);
     for n in 1..40 {
@@ -360,7 +360,7 @@ fn pause_stops_video_and_resumes_at_a_new_keyframe() {
     let t0 = Instant::now();
     let mut feed = Simulcast::new();
     let (mut reader, mut out) = (viewer(), Recorder::default());
-    reader.set_target(target(0));
+    reader.set_target(Some(target(0)));
     feed.frame("l h", t0);
     reader.deliver(&feed.source, t0, &mut out);
     reader.set_paused(true);
@@ -385,10 +385,10 @@ fn held_reader_sends_nothing_until_the_target_has_a_keyframe() {
     let t0 = Instant::now();
     let mut feed = Simulcast::new();
     let (mut reader, mut out) = (viewer(), Recorder::default());
-    reader.set_target(target(1));
+    reader.set_target(Some(target(1)));
     feed.frame("l h", t0);
     reader.deliver(&feed.source, t0, &mut out);
-    reader.set_target(target(0));
+    reader.set_target(Some(target(0)));
     reader.set_hold(true);
     for n in 5..10 {
         feed.frame("", t0 + FRAME * n);

@@ -36,12 +36,12 @@ impl Selection {
     }
 
     /// What is sent now.
-    pub fn level(&self) -> Level {
+    pub fn level(self) -> Level {
         self.have
     }
 
     /// Whether only a keyframe leads to the spatial layer it should have.
-    pub fn awaits_keyframe(&self) -> bool {
+    pub fn awaits_keyframe(self) -> bool {
         self.have.spatial != self.want.spatial
     }
 
@@ -61,7 +61,7 @@ impl Selection {
     }
 
     /// Whether `packet` is the last one of its picture for this reader.
-    pub fn ends_picture(&self, packet: &Packet) -> bool {
+    pub fn ends_picture(self, packet: &Packet) -> bool {
         let scale = &packet.scale;
         packet.marker || (scale.frame_end && scale.level.spatial == self.have.spatial)
     }

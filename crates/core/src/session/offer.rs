@@ -177,11 +177,14 @@ impl ExtensionSerializer for DependencyReader {
     }
 }
 
+/// Media SSRC of a layer, and that of its retransmissions.
+pub type SsrcLayer = (u32, Option<u32>);
+
 /// The simulcast layers that an offer announces by `a=ssrc-group:SIM`, as the Millicast SDK writes
 /// it: for each media line its `mid` and, lowest layer first, media and retransmission SSRC.
 ///
 /// Offers with restriction ids (RFC 8853) have none: there the packets name their layer.
-pub fn ssrc_layers(offer: &Session) -> Vec<(&str, Vec<(u32, Option<u32>)>)> {
+pub fn ssrc_layers(offer: &Session) -> Vec<(&str, Vec<SsrcLayer>)> {
     let by_ssrc = |m: &&Media| m.kind == Some(Kind::Video) && m.simulcast.is_none();
     let layers = |m: &Media| {
         let group = |semantics: &str| {

@@ -303,7 +303,7 @@ impl Egress<'_> {
             payload_type: sent.rtx_pt,
             dependency: Dependency::of(ids, packet, sent.patch),
         };
-        self.write_repair(index, repair, 2 + payload.len(), now, kind, |room| {
+        self.write_repair(index, &repair, 2 + payload.len(), now, kind, |room| {
             room[..2].copy_from_slice(&(sent.seq as u16).to_be_bytes());
             room[2..].copy_from_slice(payload);
             if let Some(patch) = sent.patch {
@@ -324,7 +324,7 @@ impl Egress<'_> {
             payload_type: last.rtx_pt,
             dependency: None,
         };
-        self.write_repair(index, repair, len, now, PacketKind::Padding, |room| {
+        self.write_repair(index, &repair, len, now, PacketKind::Padding, |room| {
             room.fill(0);
             room[len - 1] = len as u8;
         })
@@ -333,7 +333,7 @@ impl Egress<'_> {
     fn write_repair(
         &mut self,
         index: usize,
-        repair: Repair<'_>,
+        repair: &Repair<'_>,
         len: usize,
         now: Instant,
         kind: PacketKind,
