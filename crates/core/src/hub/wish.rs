@@ -115,7 +115,7 @@ impl Track {
         };
         let only = entries().find(|e| wish.names(e)).map(|e| e.number);
         let max = wish.has_limits().then(|| {
-            let highest = entries().filter(|e| wish.admits(e)).next_back();
+            let highest = entries().rfind(|e| wish.admits(e));
             highest.or_else(|| entries().next()).map(|e| e.number)
         });
         Wishes {

@@ -18,7 +18,8 @@ fn simulcast(now: Instant) -> Source {
             let mut payload = vec![0x10, inter, 0, 0, 0x9d, 0x01, 0x2a];
             payload.extend([low, high, low_height, high_height]);
             payload.resize(bytes, 0);
-            let at = now - Duration::from_millis(33 * (19 - n));
+            let age = Duration::from_millis(33 * (19 - n));
+            let at = now.checked_sub(age).expect("the machine is up longer");
             let track = source.track_mut("0", Kind::Video, true);
             track.layer_mut(rid).expect("three layers").ingest(Inbound {
                 seq: n,

@@ -4,6 +4,7 @@
 //!
 //! Everything unsafe about sockets is in this file.
 
+use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::io;
 use std::mem::{self, MaybeUninit};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -141,8 +142,17 @@ impl std::fmt::Debug for Receiver {
 
 impl Default for Receiver {
     fn default() -> Self {
-        // SAFETY: all-zero is a valid value of each array's elements.
-        let mut buffers: Box<Buffers> = unsafe { Box::<Buffers>::new_zeroed().assume_init() };
+        let layout = Layout::new::<Buffers>();
+        // SAFETY: the layout is not empty, the memory is a fresh allocation of it, and all-zero is a
+        // valid value of each array's elements. Made in place, because it is too large for a stack.
+        #[allow(clippy::cast_ptr_alignment)] // The layout says how it is aligned.
+        let mut buffers = unsafe {
+            let memory = alloc_zeroed(layout).cast::<Buffers>();
+            if memory.is_null() {
+                handle_alloc_error(layout);
+            }
+            Box::from_raw(memory)
+        };
         let Buffers {
             data,
             names,

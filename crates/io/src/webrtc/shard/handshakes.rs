@@ -45,7 +45,7 @@ impl Handshakes {
     }
 }
 
-/// A handshake record (RFC 6347 §4.1) that holds a ClientHello (§4.2.2).
+/// A handshake record (RFC 6347 §4.1) that holds a `ClientHello` (§4.2.2).
 fn is_client_hello(datagram: &[u8]) -> bool {
     datagram.first() == Some(&22) && datagram.get(13) == Some(&1)
 }
