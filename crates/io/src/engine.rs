@@ -319,7 +319,7 @@ impl Engine {
                 ..Limits::default()
             },
             policy: ReaderPolicy::default(),
-            burst_wait: BurstWait::new(Duration::from_micros(config.burst_wait_us), count),
+            burst_wait: BurstWait::new(Duration::from_micros(config.burst_wait_us)),
             events: EventQueue::new().map_err(|e| invalid("no eventfd", &e))?,
             admissions: Admissions::default(),
             mailboxes,

@@ -16,6 +16,7 @@ use stagecast_core::session::Publisher;
 
 use super::frame_side::FrameSide;
 use super::mailbox::Relayed;
+use super::shard::MAX_NAP;
 
 /// A source with its publisher and readers of this thread.
 #[derive(Debug)]
@@ -53,11 +54,11 @@ pub struct BurstWait {
 }
 
 impl BurstWait {
-    /// For a thread of `threads`, over which readers are spread evenly.
-    pub fn new(longest: Duration, threads: usize) -> Self {
+    /// For the setting of the longest wait; a thread that lets datagrams gather adds its nap.
+    pub fn new(longest: Duration) -> Self {
         Self {
-            longest,
-            per_reader: Duration::from_micros(40) * threads as u32,
+            longest: longest.saturating_sub(MAX_NAP),
+            per_reader: Duration::from_micros(40),
         }
     }
 }

@@ -53,7 +53,8 @@ const MAX_PATHS: usize = 8;
 const MAX_ROUTES: usize = 100_000;
 const TICK: Duration = Duration::from_millis(100);
 const NAP_PER_SESSION: Duration = Duration::from_micros(5);
-const MAX_NAP: Duration = Duration::from_micros(500);
+/// So long a thread lets datagrams gather at most.
+pub const MAX_NAP: Duration = Duration::from_micros(500);
 /// A shorter one is not worth a timer.
 const MIN_NAP: Duration = Duration::from_micros(100);
 const REPORT: Duration = Duration::from_secs(1);
