@@ -168,7 +168,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The `connect` of OBS 31 (librtmp), as captured.
+    /// A `connect` as OBS (librtmp) writes it.
     #[test]
     fn a_connect_command_is_read() {
         let mut message = b"\x02\x00\x07connect\x00\x3f\xf0\x00\x00\x00\x00\x00\x00\x03".to_vec();
