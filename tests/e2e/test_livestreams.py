@@ -222,7 +222,8 @@ async def test_the_playback_url_plays_and_counts_its_players(livestreams: Livest
         async def refused() -> bool:
             return (await player.get(f"{address}?another=player")).status_code == 403
 
-        await until(refused, deadline=5, what="a new player is refused")
+        # What the control plane said is remembered for five seconds.
+        await until(refused, deadline=10, what="a new player is refused")
 
 
 async def _status_is(livestreams: Livestreams, made: Livestream, wanted: str) -> bool:
