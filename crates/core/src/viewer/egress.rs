@@ -260,8 +260,7 @@ impl Egress<'_> {
     }
 
     /// Send what a probe asks for: packets of late once more, or padding where they are too large for
-    /// a rate to be read from how they arrive; whether it
-    /// could be.
+    /// a rate to be read from how they arrive; whether it could be.
     pub fn probe(&mut self, probe: Probe, source: &Source, now: Instant) -> bool {
         let rtx = |s: &Stream| s.kind() == Kind::Video && s.history.newest().is_some();
         let Some(index) = self.streams.iter().position(rtx) else {
@@ -301,6 +300,7 @@ impl Egress<'_> {
             timestamp: sent.timestamp,
             marker: sent.marker,
             payload_type: sent.rtx_pt,
+            padding: false,
             dependency: Dependency::of(ids, packet, sent.patch),
         };
         self.write_repair(index, &repair, 2 + payload.len(), now, kind, |room| {
@@ -322,6 +322,7 @@ impl Egress<'_> {
             timestamp: last.timestamp,
             marker: false,
             payload_type: last.rtx_pt,
+            padding: true,
             dependency: None,
         };
         self.write_repair(index, &repair, len, now, PacketKind::Padding, |room| {
@@ -362,7 +363,6 @@ impl Egress<'_> {
             csrcs: &[],
             extensions,
         };
-        let only_padding = kind == PacketKind::Padding && len <= MAX_PADDING;
         let sealer = self.sealer;
         let overhead = sealer.profile().rtp_overhead();
         let room = HEADER_ROOM + dependency.map_or(0, Dependency::room) + len + overhead;
@@ -373,7 +373,7 @@ impl Egress<'_> {
                 if let Some(dependency) = dependency {
                     dependency.renumber(&header, buffer);
                 }
-                if only_padding {
+                if repair.padding {
                     buffer[0] |= PADDING_BIT;
                 }
                 fill(&mut buffer[start..start + len]);
@@ -465,6 +465,8 @@ struct Repair<'a> {
     timestamp: u32,
     marker: bool,
     payload_type: u8,
+    /// What it holds is padding, not a packet.
+    padding: bool,
     dependency: Option<Dependency<'a>>,
 }
 
