@@ -11,6 +11,7 @@ pub mod hls;
 pub mod rtmp;
 pub mod runtime;
 pub mod srt;
+mod tcp;
 pub mod webrtc;
 pub mod workers;
 

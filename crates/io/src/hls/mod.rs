@@ -20,7 +20,6 @@ mod server;
 mod service;
 mod stream;
 mod streams;
-mod tls;
 mod version;
 mod viewers;
 

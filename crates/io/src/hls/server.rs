@@ -1,7 +1,8 @@
 //! The listener: accepts connections, finds out which HTTP they speak.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use tokio_rustls::TlsAcceptor;
 use super::doors::Doors;
 use super::service::Service;
 use super::streams::Streams;
-use super::{HlsConfig, http1, http2, prefixed, tls};
+use super::{HlsConfig, http1, http2, prefixed};
+use crate::tcp;
 
 /// What every HTTP/2 connection begins with (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -24,6 +26,8 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const GREETING: Duration = Duration::from_secs(10);
 /// How often sources that went live are looked for.
 const LOOK: Duration = Duration::from_millis(500);
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 4096;
 /// After a failure of `accept`, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -46,10 +50,10 @@ impl Server {
     pub fn start(config: &HlsConfig, doors: Arc<dyn Doors>, runtime: &Handle) -> io::Result<Self> {
         let _in_runtime = runtime.enter();
         let acceptor = match (&config.certificate, &config.key) {
-            (Some(certificate), Some(key)) => Some(tls::acceptor(certificate, key)?),
+            (Some(certificate), Some(key)) => Some(acceptor(certificate, key)?),
             _ => None,
         };
-        let (port, listeners) = bind(&config.bind, config.port)?;
+        let (port, listeners) = tcp::bind(&config.bind, config.port, BACKLOG)?;
         let streams = Arc::new(Streams::new(Arc::clone(&doors), config.clone()));
         let service = Arc::new(Service::new(doors, Arc::clone(&streams)));
         let room = Arc::new(Semaphore::new(config.max_connections));
@@ -86,46 +90,12 @@ impl Server {
     }
 }
 
-/// Listeners on all addresses, on one port; addresses of a family that the machine lacks are left out.
-fn bind(addresses: &[IpAddr], port: u16) -> io::Result<(u16, Vec<TcpListener>)> {
-    let mut bound = port;
-    let mut listeners = Vec::new();
-    for &address in addresses {
-        let socket = listen(SocketAddr::new(address, bound));
-        match socket {
-            Ok(listener) => {
-                bound = listener.local_addr()?.port();
-                listeners.push(listener);
-            }
-            Err(error)
-                if error.raw_os_error() == Some(libc::EAFNOSUPPORT) && addresses.len() > 1 => {}
-            Err(error) => return Err(error),
-        }
-    }
-    if listeners.is_empty() {
-        return Err(io::Error::new(
-            io::ErrorKind::AddrNotAvailable,
-            "no address to bind",
-        ));
-    }
-    Ok((bound, listeners))
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(4096)?;
-    TcpListener::from_std(socket.into())
+/// Offers HTTP/2 and HTTP/1.1.
+fn acceptor(certificate: &Path, key: &Path) -> io::Result<TlsAcceptor> {
+    let mut config = tcp::tls_config(certificate, key)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 async fn accept(

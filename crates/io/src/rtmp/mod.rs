@@ -7,7 +7,6 @@
 mod connection;
 mod player;
 mod server;
-mod tls;
 
 use std::net::IpAddr;
 use std::path::PathBuf;

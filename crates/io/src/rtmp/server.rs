@@ -1,18 +1,18 @@
 //! Listening: sockets, the number of connections, TLS.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 
+use super::RtmpConfig;
 use super::connection::{self, Context};
-use super::{RtmpConfig, tls};
 use crate::engine::{Engine, EngineError};
+use crate::tcp;
 
 const BACKLOG: i32 = 256;
 /// After accepting failed, for instance because there are too many open files.
@@ -43,7 +43,7 @@ pub fn start(config: &RtmpConfig, engine: &Engine) -> Result<Ports, EngineError>
     let mut ports = Ports::default();
     let listen = |port: u16, tls: Option<TlsAcceptor>| -> Result<u16, EngineError> {
         let name = if tls.is_some() { "RTMPS" } else { "RTMP" };
-        let (port, listeners) = bind(&config.bind, port)
+        let (port, listeners) = tcp::bind(&config.bind, port, BACKLOG)
             .map_err(|e| EngineError::Config(format!("cannot bind {name} port {port}: {e}")))?;
         for listener in listeners {
             let (context, permits) = (Arc::clone(&context), Arc::clone(&permits));
@@ -55,46 +55,11 @@ pub fn start(config: &RtmpConfig, engine: &Engine) -> Result<Ports, EngineError>
         ports.plain = Some(listen(port, None)?);
     }
     if let Some(tls) = &config.tls {
-        let acceptor = tls::acceptor(tls).map_err(EngineError::Config)?;
+        let made = tcp::tls_config(&tls.certificate, &tls.key).map_err(EngineError::Config)?;
+        let acceptor = TlsAcceptor::from(Arc::new(made));
         ports.tls = Some(listen(tls.port, Some(acceptor))?);
     }
     Ok(ports)
-}
-
-/// One listener an address, all on one port.
-fn bind(addresses: &[IpAddr], mut port: u16) -> io::Result<(u16, Vec<TcpListener>)> {
-    let mut listeners = Vec::new();
-    for &ip in addresses {
-        match listener(SocketAddr::new(ip, port)) {
-            Ok(bound) => {
-                port = bound.local_addr()?.port();
-                listeners.push(bound);
-            }
-            // A machine without IPv6 serves IPv4.
-            Err(_) if ip.is_ipv6() && !listeners.is_empty() => {}
-            Err(error) => return Err(error),
-        }
-    }
-    if listeners.is_empty() {
-        return Err(io::Error::other("no address to bind"));
-    }
-    Ok((port, listeners))
-}
-
-fn listener(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
 }
 
 async fn accept(
