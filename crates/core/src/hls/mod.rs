@@ -10,9 +10,10 @@
 //! - Decoding times have no gaps, so that players see no holes; presentation times are the source's.
 //! - A part is complete when its last frame has come, not when the next one comes: how long the last
 //!   frame lasts is told by the ones before it ([`rhythm`]).
-//! - Media sequence numbers start at a number of seconds since 2025, and so do discontinuity
-//!   sequence numbers: a muxer that starts anew goes on with higher ones, and no address ever names
-//!   two different things.
+//! - Media sequence numbers start at a number of seconds since 2025: a muxer that starts anew goes on
+//!   with higher ones, and no address ever names two different things. Discontinuity sequence numbers
+//!   start at the low bits of the same number, so that they grow over a restart, too, and are small:
+//!   hls.js walks from zero to the current one with every playlist it loads.
 //!
 //! Memory: per rendition the listed window and as much again for players that are late, so about
 //! `2 · window · segment duration · bitrate` (3 MB a Mbit/s with the defaults) and, with DVR, some

@@ -26,6 +26,8 @@ const LATE_US: i64 = 60_000;
 const STALE_US: i64 = 6_000_000;
 /// 2025-01-01, where media sequence numbers are counted from.
 const SEQUENCE_EPOCH: i64 = 1_735_689_600;
+/// Bits of it at which discontinuity sequence numbers start: an hour's seconds.
+const DISCONTINUITY_BITS: u64 = 0xfff;
 
 /// Two clocks read at once: the engine's, and the calendar's in microseconds since 1970.
 #[derive(Copy, Clone, Debug)]
@@ -107,7 +109,7 @@ impl Muxer {
             first,
             renditions: Vec::new(),
             timeline: None,
-            discontinuity: first,
+            discontinuity: first & DISCONTINUITY_BITS,
             target: None,
             ended: false,
             changes: Vec::new(),

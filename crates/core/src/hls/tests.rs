@@ -300,6 +300,22 @@ fn keyframe_is_wanted_when_a_segment_is_long_enough() {
 }
 
 #[test]
+fn discontinuity_numbers_are_small_and_grow_when_a_segmenter_starts_anew() {
+    let numbers = [0, 30].map(|later| {
+        let wall = Wall {
+            instant: Instant::now(),
+            unix_us: UNIX_US + later * 1_000_000,
+        };
+        let mut house = House::new(Settings::default());
+        house.muxer = Muxer::new(Settings::default(), wall);
+        house.play(0, 5_000_000, 30, 30);
+        number(&house.playlist("video"), "#EXT-X-DISCONTINUITY-SEQUENCE:")
+    });
+    assert!(numbers[0] < numbers[1], "{numbers:?}");
+    assert!(numbers[1] < 5000.0, "hls.js walks from zero: {numbers:?}");
+}
+
+#[test]
 fn another_publisher_is_a_discontinuity_in_all_renditions() {
     let mut house = House::new(Settings::default());
     house.play(0, 5_000_000, 30, 60);
