@@ -5,7 +5,12 @@ The screenshots are in `tests/.artifacts/pages`.
 
 from __future__ import annotations
 
+import sqlite3
+import uuid
 from collections.abc import AsyncIterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -83,11 +88,39 @@ class Tour:
         assert not wrong, "\n".join(wrong)
 
 
+def add_past(data: Path, livestream: Livestream) -> None:
+    """Sessions that took as many digits as sessions ever take: nobody waits for one that is a month long."""
+    began = datetime(2026, 9, 28, 22, 58, 58, tzinfo=UTC)
+    rows = [
+        # A month, watched by a thousand; an hour; one that never came to anything.
+        (began, timedelta(days=27, hours=23), 88_888_888.0 * 27, None),
+        (began - timedelta(days=1), timedelta(minutes=59, seconds=59), 3_599.0, None),
+        (None, timedelta(0), 0.0, "The picture is mpeg2video; " + "x" * 80),
+    ]
+    with closing(sqlite3.connect(data / "stagecast.db", timeout=10)) as database, database:
+        for start, length, watched, error in rows:
+            stop = (start or began) + length
+            database.execute(
+                "INSERT INTO livestream_session VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(str(uuid.uuid4()), livestream.id, error),
+                    *(_stored(began), start and _stored(start), _stored(stop)),
+                    *(length.total_seconds(), watched, _stored(began), _stored(stop)),
+                ),
+            )
+
+
+def _stored(time: datetime) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def tour(tmp_path_factory: pytest.TempPathFactory, driver: Driver) -> AsyncIterator[Tour]:
-    server = await Server.start("pages", tmp_path_factory.mktemp("pages") / "data")
+    data = tmp_path_factory.mktemp("pages") / "data"
+    server = await Server.start("pages", data)
     token = await server.own_token("stage")
     livestream = await Livestreams(await server.api()).create("show")
+    add_past(data, livestream)
     async with (
         await ffmpeg.Publisher.start(token, size="640x360"),
         await ffmpeg.Publisher.start(livestream.whip_token(server), size="640x360"),
