@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx2
 import pytest
 import pytest_asyncio
 
+from tests.e2e import ffmpeg
+from tests.e2e.browser import Page
 from tests.e2e.conftest import Open
 from tests.e2e.dashboard import PASSWORD, add_token, by, choose_password, log_in
 from tests.e2e.deadline import until
 from tests.e2e.player import plays, sounds
-from tests.e2e.server import Server
+from tests.e2e.server import Server, Token
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -110,3 +114,97 @@ async def test_a_token_is_disabled_and_deleted_from_its_menu(
         return await fresh.cli("token", "list") == []
 
     await until(none_left, what="the token is gone")
+
+
+async def test_a_livestream_is_made_sent_to_reset_disabled_and_deleted(
+    fresh: Server, open_page: Open
+) -> None:
+    _, once = fresh.first_password()
+    page = await open_page()
+    await log_in(page, fresh, once)
+    await choose_password(page, once)
+    await page.wait(by("tokens-empty"))
+    await page.click(by("nav-livestreams"))
+    await page.wait(by("livestreams-empty"))
+    await page.click(by("add-livestream"))
+    await page.fill(by("livestream-name"), "no spaces")
+    await page.click(by("livestream-create"))
+    await page.wait('[role="alert"], [aria-invalid="true"]')
+    await page.fill(by("livestream-name"), "show")
+    await page.click(by("livestream-create"))
+
+    await page.wait(by("ingest-server"))
+    server = await page.attribute(by("ingest-server"), "data-value")
+    assert server is not None
+    assert re.fullmatch(r"rtmp://127\.0\.0\.1:\d+/live/", server)
+    key = await _key(page)
+    await page.click(by("tab-rtmp"))
+    snippet = await page.text(by("snippet-rtmp"))
+    assert server in snippet
+    assert key not in snippet  # hidden on screen, copied in full
+
+    await page.click(by("tab-settings"))
+    await page.click(by("reset-key"))
+    await page.click(by("confirm-yes"))
+    await page.wait(by("confirm-dialog"), hidden=True)
+    assert await _key(page) != key
+
+    livestream = await page.attribute(by("livestream-id"), "data-value")
+    assert livestream is not None
+    api = await fresh.api()
+    secret = await _key(page, shown=True)
+    token = Token(fresh, livestream, "", api.account, secret)
+    async with await ffmpeg.Publisher.start(token, size="640x360"):
+        await page.click(by("tab-overview"))
+        await page.wait(by("status-live"))
+        await page.wait(by("livestream-preview"))
+        await page.click(by("tab-settings"))
+        await page.click(by("livestream-enabled"))
+        await page.click(by("confirm-yes"))
+        await page.wait(by("pill-disabled"))
+        await page.wait(by("status-live"), hidden=True)
+
+    await page.click(by("livestream-delete"))
+    await page.fill(by("confirm-name"), "show")
+    await page.click(by("confirm-yes"))
+    await page.wait(by("livestreams-empty"))
+    # The preview asks again and again whether a stream is live: 409 until it is.
+    problems = [line for line in await page.problems() if "401" not in line and "409" not in line]
+    assert problems == []
+
+
+async def test_an_api_token_is_shown_once_and_revoked(fresh: Server, open_page: Open) -> None:
+    _, once = fresh.first_password()
+    page = await open_page()
+    await log_in(page, fresh, once)
+    await choose_password(page, once)
+    await page.wait(by("tokens-empty"))
+    await page.goto(f"{fresh.url}/settings/api-tokens")
+    await page.click(by("add-api-token"))
+    await page.fill(by("api-token-label"), "reader")
+    await page.click(by("scope-livestreams:write"))
+    await page.click(by("api-token-create"))
+    await page.wait(by("api-token-value"))
+    secret = await page.attribute(by("api-token-value"), "data-value")
+    assert secret is not None
+    made = await fresh.api()
+    headers = {"Authorization": f"Bearer {secret}"}
+    async with httpx2.AsyncClient(headers=headers) as client:
+        assert (await client.get(f"{made.url}/livestreams")).status_code == 200
+        assert (await client.post(f"{made.url}/livestreams", json={})).status_code == 403
+        await page.click(by("api-token-done"))
+        await page.wait(by("api-token-once"), hidden=True)
+        assert await page.count(by("api-token-value")) == 0
+        await page.click(by("api-token-delete"))
+        await page.fill(by("confirm-name"), "reader")
+        await page.click(by("confirm-yes"))
+        await page.wait(by("confirm-dialog"), hidden=True)
+        assert (await client.get(f"{made.url}/livestreams")).status_code == 401
+
+
+async def _key(page: Page, *, shown: bool = False) -> str:
+    """The stream key, which the eye shows."""
+    if not shown:
+        await page.click(by("stream-key-eye"))
+    await page.wait(f"{by('stream-key')}[data-value]")
+    return await page.attribute(by("stream-key"), "data-value") or ""

@@ -44,7 +44,7 @@ export class Broadcast {
 
   start(): void {
     if (this.running) return;
-    const { codec, source, stereo, audioOnly } = this.#settings;
+    const { codec, source, stereo, audioOnly, layers } = this.#settings;
     const whip = new Whip(
       {
         endpoint: `/api/whip/${encodeURIComponent(this.#target.streamName)}`,
@@ -53,6 +53,7 @@ export class Broadcast {
         codec,
         stereo,
         audioOnly,
+        layers: this.#inputs.picture === 'screen' ? 1 : layers,
       },
       { audio: this.#inputs.audio, video: audioOnly ? null : this.#inputs.video },
       this.#encoding(),

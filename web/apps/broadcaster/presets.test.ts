@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { affordable, defaultBitrate, resolutionFor, smaller } from './presets';
+import { affordable, defaultBitrate, resolutionFor, simulcastLayers, smaller } from './presets';
 
 it('gives more bits to more frames and fewer to newer codecs', () => {
   expect(defaultBitrate('720', 30, 'vp8')).toBe(2_500_000);
@@ -22,4 +22,11 @@ it('finds what a network affords', () => {
 it('ends at the smallest resolution', () => {
   expect(smaller('720')).toBe('480');
   expect(smaller('360')).toBeNull();
+});
+
+it('sends three sizes of a large picture, of codecs that every browser sends so', () => {
+  expect(simulcastLayers('720', 'vp8')).toBe(3);
+  expect(simulcastLayers('1080', 'h264')).toBe(3);
+  expect(simulcastLayers('480', 'vp8')).toBe(1);
+  expect(simulcastLayers('720', 'av1')).toBe(1);
 });

@@ -61,6 +61,14 @@ export function defaultBitrate(resolution: Resolution, frameRate: number, codec:
   return Math.round((NEEDS[resolution] * byCodec * byRate) / 50_000) * 50_000;
 }
 
+/**
+ * How many sizes of the picture simulcast sends: three from 540 lines on, of codecs that every browser
+ * sends so. Smaller pictures are one size.
+ */
+export function simulcastLayers(resolution: Resolution, codec: VideoCodec): number {
+  return sizeOf(resolution).height >= 540 && (codec === 'vp8' || codec === 'h264') ? 3 : 1;
+}
+
 /** The largest resolution that still looks good with what the network carries. */
 export function affordable(available: number, frameRate: number, codec: VideoCodec): Resolution {
   const fits = RESOLUTIONS.find(({ value }) => defaultBitrate(value, frameRate, codec) * 0.75 <= available);

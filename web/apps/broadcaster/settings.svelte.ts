@@ -11,6 +11,7 @@ import {
   MIN_KBPS,
   RESOLUTIONS,
   type Resolution,
+  simulcastLayers,
 } from './presets';
 
 const KEY = 'stagecast.broadcaster';
@@ -27,6 +28,8 @@ export class Settings {
   multisource = $state(false);
   sourceId = $state('');
   audioOnly = $state(false);
+  /** Several sizes of the picture, where resolution and codec allow it. */
+  simulcast = $state(true);
   mirror = $state(true);
   cameraId = $state<string | null>(null);
   microphoneId = $state<string | null>(null);
@@ -47,6 +50,9 @@ export class Settings {
     if (this.bitrate !== DEFAULT_BITRATE) return this.bitrate * 1000;
     return defaultBitrate(this.resolution, this.frameRate, this.codec);
   });
+
+  /** How many sizes of the picture are sent. */
+  readonly layers = $derived(this.simulcast ? simulcastLayers(this.resolution, this.codec) : 1);
 
   /** The source id to publish under; null for the main source. */
   readonly source = $derived(this.multisource && this.sourceId.trim() !== '' ? this.sourceId.trim() : null);
@@ -72,6 +78,7 @@ export class Settings {
     this.echoCancellation = bool('echoCancellation', this.echoCancellation);
     this.stereo = bool('stereo', this.stereo);
     this.mirror = bool('mirror', this.mirror);
+    this.simulcast = bool('simulcast', this.simulcast);
     if (typeof saved.cameraId === 'string') this.cameraId = saved.cameraId;
     if (typeof saved.microphoneId === 'string') this.microphoneId = saved.microphoneId;
   }
@@ -79,10 +86,10 @@ export class Settings {
   /** Source id and audio-only belong to one broadcast: they are not kept for the next visit. */
   #write(): void {
     const { resolution, frameRate, bitrate, customKbps, codec, echoCancellation, stereo } = this;
-    const { mirror, cameraId, microphoneId } = this;
+    const { mirror, simulcast, cameraId, microphoneId } = this;
     const kept = { resolution, frameRate, bitrate, customKbps, codec, echoCancellation, stereo };
     try {
-      localStorage.setItem(KEY, JSON.stringify({ ...kept, mirror, cameraId, microphoneId }));
+      localStorage.setItem(KEY, JSON.stringify({ ...kept, mirror, simulcast, cameraId, microphoneId }));
     } catch {
       // A browser without storage starts from the defaults next time.
     }

@@ -85,6 +85,10 @@ export const strings = {
     echoHint: 'Removes the sound of your loudspeakers, and background noise.',
     stereo: 'Stereo audio',
     stereoHint: 'Needs a stereo microphone. Echo cancellation is switched off, so use headphones.',
+    simulcast: 'Simulcast',
+    simulcastHint:
+      'Sends the picture in three sizes, so that viewers with a weak connection get a smaller one.',
+    simulcastOff: 'Needs VP8 or H264 and at least 720p.',
     audioOnly: 'Audio only',
     audioOnlyHint: 'Sends sound without a picture.',
     multisource: 'Multisource',

@@ -497,6 +497,11 @@ export const strings = {
     tracks: 'Tracks and layers',
     track: 'Track',
     layer: 'Layer',
+    layerOff: 'off',
+    level: (spatial: number | null, temporal: number | null) =>
+      [spatial === null ? '' : `S${spatial}`, temporal === null ? '' : `T${temporal}`]
+        .filter(Boolean)
+        .join(' · '),
     codec: 'Codec',
     log: 'Event log',
     logEmpty: 'Nothing has happened since this stream is watched here.',

@@ -98,7 +98,7 @@ export function publishStats(report: Report, before: ReadonlyMap<string, Entry>)
   );
   const pair = selectedPair(entries);
   return {
-    videoBitrate: bitrate(video, before, 'bytesSent'),
+    videoBitrate: sentBitrate(entries, before),
     audioBitrate: bitrate(audio, before, 'bytesSent'),
     fps: num(video, 'framesPerSecond') ?? rate(video, before, 'framesEncoded'),
     width: num(video, 'frameWidth'),
@@ -151,6 +151,15 @@ export function viewStats(report: Report, before: ReadonlyMap<string, Entry>): V
     decoder: text(video, 'decoderImplementation'),
     protocol: text(local, 'protocol'),
   };
+}
+
+/** All encodings of the picture together. */
+function sentBitrate(entries: Entry[], before: ReadonlyMap<string, Entry>): number | null {
+  const rates = entries
+    .filter(({ type, kind }) => type === 'outbound-rtp' && kind === 'video')
+    .map((entry) => bitrate(entry, before, 'bytesSent'))
+    .filter((value) => value !== null);
+  return rates.length === 0 ? null : rates.reduce((total, value) => total + value, 0);
 }
 
 /** Of several encodings the one with the largest picture: it is the one a person means. */

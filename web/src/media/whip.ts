@@ -23,6 +23,8 @@ export interface WhipOptions {
   stereo?: boolean;
   /** Leaves the video section out altogether. */
   audioOnly?: boolean;
+  /** Sends the picture in this many sizes, each half as wide as the one before, for viewers to choose from. */
+  layers?: number;
   iceServers?: RTCIceServer[];
 }
 
@@ -47,6 +49,13 @@ interface WhipEvents {
   state: WhipState;
   viewers: number;
 }
+
+/** Simulcast encodings, smallest first: a name, the size as a divisor, the share of the bitrate. */
+const LAYERS = [
+  { rid: 'q', scale: 4, share: 0.07 },
+  { rid: 'h', scale: 2, share: 0.23 },
+  { rid: 'f', scale: 1, share: 0.7 },
+] as const;
 
 /** A weak upload still recovers from this in a second or two. */
 const START_MAX = 2_500_000;
@@ -174,11 +183,18 @@ export class Whip extends Emitter<WhipEvents> {
     const transceiver = peer.addTransceiver(track ?? kind, {
       direction: 'sendonly',
       ...(track ? { streams: [new MediaStream([track])] } : {}),
-      ...(kind === 'video' && this.#encoding.maxBitrate
-        ? { sendEncodings: [{ maxBitrate: this.#encoding.maxBitrate }] }
-        : {}),
+      ...(kind === 'video' ? { sendEncodings: this.#sendEncodings() } : {}),
     });
     if (kind === 'video' && this.#options.codec) preferCodec(transceiver, this.#options.codec);
+  }
+
+  #sendEncodings(): RTCRtpEncodingParameters[] {
+    const layers = LAYERS.slice(-Math.min(this.#options.layers ?? 1, LAYERS.length));
+    const maxBitrates = shares(this.#encoding.maxBitrate, layers.length);
+    return layers.map(({ rid, scale }, index) => ({
+      ...(layers.length > 1 ? { rid, scaleResolutionDownBy: scale } : {}),
+      ...(maxBitrates ? { maxBitrate: maxBitrates[index] } : {}),
+    }));
   }
 
   #opened(connection: Connection): void {
@@ -211,13 +227,17 @@ export class Whip extends Emitter<WhipEvents> {
 
   async #applyEncoding(sender: RTCRtpSender): Promise<void> {
     const parameters = sender.getParameters();
-    const [first] = parameters.encodings;
-    if (!first) return;
+    const { encodings } = parameters;
+    if (encodings.length === 0) return;
     const { maxBitrate, maxFramerate, degradationPreference } = this.#encoding;
-    if (maxBitrate) first.maxBitrate = maxBitrate;
-    else delete first.maxBitrate;
-    if (maxFramerate) first.maxFramerate = maxFramerate;
-    else delete first.maxFramerate;
+    const maxBitrates = shares(maxBitrate, encodings.length);
+    for (const [index, encoding] of encodings.entries()) {
+      const most = maxBitrates?.[index];
+      if (most) encoding.maxBitrate = most;
+      else delete encoding.maxBitrate;
+      if (maxFramerate) encoding.maxFramerate = maxFramerate;
+      else delete encoding.maxFramerate;
+    }
     parameters.degradationPreference = degradationPreference;
     // A connection that closes meanwhile refuses: the next one starts with these values.
     await sender.setParameters(parameters).catch(() => undefined);
@@ -237,6 +257,14 @@ export class Whip extends Emitter<WhipEvents> {
   readonly #onPageHide = () => {
     void this.stop();
   };
+}
+
+/** What each of `count` encodings may use of a bitrate, smallest first. */
+function shares(maxBitrate: number | null, count: number): number[] | null {
+  if (!maxBitrate) return null;
+  const layers = LAYERS.slice(-count);
+  const whole = layers.reduce((sum, { share }) => sum + share, 0);
+  return layers.map(({ share }) => Math.round((maxBitrate * share) / whole));
 }
 
 function preferCodec(transceiver: RTCRtpTransceiver, codec: VideoCodec): void {
