@@ -313,8 +313,7 @@ impl Allocator {
     /// Whether a queue that was waited for is gone, or is not ours.
     fn drain(&mut self, now: Instant, network: &Network) -> Option<bool> {
         let Some(mut drain) = self.draining else {
-            let lately = |at: Instant| now.saturating_duration_since(at) < FOREIGN_FOR;
-            let ours = network.congestion.is_some() && !self.foreign.is_some_and(lately);
+            let ours = network.congestion.is_some() && !self.is_foreign(now);
             let paused = self.began && self.target.is_none();
             let begin = network.queue > DRAIN_ABOVE && (ours || paused);
             self.draining = begin.then_some(Drain {
@@ -336,6 +335,17 @@ impl Allocator {
             self.foreign = Some(now);
         }
         Some(gone)
+    }
+
+    /// Whether a queue was found to be another's of late.
+    fn is_foreign(&self, now: Instant) -> bool {
+        let lately = |at: Instant| now.saturating_duration_since(at) < FOREIGN_FOR;
+        self.foreign.is_some_and(lately)
+    }
+
+    /// Whether what waits in the queue is another's, so that sending nothing would not help.
+    fn bears_queue(&self, now: Instant, network: &Network) -> bool {
+        self.is_foreign(now) && network.loss < MUCH_LOSS
     }
 
     fn choose(
@@ -362,7 +372,9 @@ impl Allocator {
         }
         self.too_much_since = None;
         let up = self.up(now, ladder, current, budget, audio, network);
-        up.or(current)
+        // A pause that does not shorten the queue is for nothing.
+        let lowest = (ladder.len > 0 && self.bears_queue(now, network)).then_some(0);
+        up.or(current).or(lowest)
     }
 
     fn down(
@@ -374,7 +386,8 @@ impl Allocator {
         network: &Network,
     ) -> Option<usize> {
         // Below the lowest there is no picture at all: not for a doubt, only when audio is in danger.
-        let in_danger = network.queue >= LONG_QUEUE || network.loss >= MUCH_LOSS;
+        let queued = network.queue >= LONG_QUEUE && !self.bears_queue(now, network);
+        let in_danger = queued || network.loss >= MUCH_LOSS;
         if current == 0 && !in_danger {
             self.too_much_since = None;
             return Some(current);
