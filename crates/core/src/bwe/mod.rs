@@ -162,6 +162,15 @@ pub struct Estimator {
     proven: Option<(Instant, Bitrate)>,
     foreign_queue: Option<Instant>,
     arrived: Vec<Arrived>,
+    leaving: Option<Leaving>,
+}
+
+/// What the packets that leave at one moment have in common; there are many of them.
+#[derive(Copy, Clone, Debug)]
+struct Leaving {
+    now: Instant,
+    stamp: Stamp,
+    estimate: Bitrate,
 }
 
 /// A packet of the report being read.
@@ -201,25 +210,40 @@ impl Estimator {
             proven: None,
             foreign_queue: None,
             arrived: Vec::new(),
+            leaving: None,
         }
     }
 
     /// A packet left, with its transport-wide sequence number before it was cut to 16 bits, and
     /// its size with all headers. `now` is when it was handed to the socket.
     pub fn on_sent(&mut self, now: Instant, seq: u64, bytes: usize, kind: PacketKind) {
+        let Leaving {
+            stamp, estimate, ..
+        } = match self.leaving.filter(|leaving| leaving.now == now) {
+            Some(leaving) => leaving,
+            None => self.begin_leaving(now),
+        };
         if kind != PacketKind::Padding {
             self.sending.on_sent(now, bytes);
         }
         let bytes = bytes.min(usize::from(u16::MAX)) as u16;
-        let expected = self.backlog.on_sent(now, bytes, self.estimate_at(now));
+        let expected = self.backlog.on_sent(now, bytes, estimate);
         let sent = Sent {
-            at: self.stamp(now),
+            at: stamp,
             bytes,
             cluster: self.prober.on_sent(bytes),
             expected_ms: expected.as_millis() as u16,
         };
         self.history.push(seq, sent);
+    }
+
+    fn begin_leaving(&mut self, now: Instant) -> Leaving {
         self.unheard_since.get_or_insert(now);
+        *self.leaving.insert(Leaving {
+            now,
+            stamp: self.stamp(now),
+            estimate: self.estimate_at(now),
+        })
     }
 
     /// A transport-wide feedback came.
@@ -246,6 +270,7 @@ impl Estimator {
     ) {
         self.heard = Some(now);
         self.unheard_since = None;
+        self.leaving = None;
         let mut newest_sent = None;
         self.arrived.clear();
         for (seq, arrival) in packets.take(MAX_PACKETS) {
@@ -287,6 +312,7 @@ impl Estimator {
     /// which says the same and more.
     pub fn on_receiver_loss(&mut self, now: Instant, fraction: f64) {
         self.unheard_since = None;
+        self.leaving = None;
         if self.heard.is_some() {
             return;
         }

@@ -73,9 +73,12 @@ impl Backlog {
     pub fn on_sent(&mut self, now: Instant, bytes: u16, rate: Bitrate) -> Duration {
         let passed = now.saturating_duration_since(self.at.replace(now).unwrap_or(now));
         let bytes_a_second = (rate.as_f64() / 8.0).max(1.0);
-        let drained = passed.as_secs_f64() * bytes_a_second * DRAIN;
-        self.bytes = (self.bytes - drained).max(0.0);
-        self.bytes *= (-passed.as_secs_f64() / BURST_S).exp();
+        // Most packets leave together with the one before.
+        if !passed.is_zero() {
+            let drained = passed.as_secs_f64() * bytes_a_second * DRAIN;
+            self.bytes = (self.bytes - drained).max(0.0);
+            self.bytes *= (-passed.as_secs_f64() / BURST_S).exp();
+        }
         self.bytes += f64::from(bytes);
         Duration::from_secs_f64((self.bytes / bytes_a_second).min(MAX_EXPECTED_S))
     }

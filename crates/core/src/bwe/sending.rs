@@ -46,6 +46,9 @@ impl Sending {
 
     fn turn(&mut self, now: Instant) {
         let mut began = *self.began.get_or_insert(now);
+        if now < began + SLICE {
+            return;
+        }
         if now.saturating_duration_since(began) > SLICE * SLICES as u32 * 2 {
             self.slices = [0; SLICES];
             began = now;
