@@ -54,13 +54,14 @@ pub struct Outgoing<'a> {
     pub origin: Origin,
 }
 
-/// A packet's place in a source.
+/// A packet's place in a source; small, because viewers remember many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
     generation: u32,
-    track: u16,
-    layer: u16,
-    index: u64,
+    /// Low bits of the index in the ring, which holds far fewer packets than they count.
+    index: u32,
+    track: u8,
+    layer: u8,
 }
 
 impl Origin {
@@ -80,13 +81,10 @@ impl Origin {
         if source.generation != self.generation {
             return None;
         }
-        source
-            .tracks
-            .get(usize::from(self.track))?
-            .layers
-            .get(usize::from(self.layer))?
-            .ring
-            .get(self.index)
+        let track = source.tracks.get(usize::from(self.track))?;
+        let ring = &track.layers.get(usize::from(self.layer))?.ring;
+        let behind = (ring.end() as u32).wrapping_sub(self.index);
+        ring.get(ring.end().checked_sub(behind.into())?)
     }
 }
 
@@ -480,9 +478,9 @@ impl Slot {
             }
             let origin = Origin {
                 generation: reading.generation,
-                track: reading.track as u16,
-                layer: reading.layer as u16,
-                index: reading.cursor,
+                index: reading.cursor as u32,
+                track: reading.track as u8,
+                layer: reading.layer as u8,
             };
             reading.cursor += 1;
             let capture = match reading.catching_up_since {

@@ -34,11 +34,18 @@ pub struct Sent {
 /// As it is kept: hundreds of them are most of what a viewer costs in memory.
 #[derive(Debug, Clone, Copy)]
 struct Slot {
-    sent: Sent,
+    /// Low bits of the sequence number.
+    seq: u32,
+    timestamp: u32,
+    origin: Origin,
     /// Milliseconds of the history's clock.
     at: u32,
-    resent_at: u32,
+    /// Milliseconds after `at`.
+    resent_after: u16,
     resends: u8,
+    rtx_pt: u8,
+    marker: bool,
+    patch: Option<Patch>,
 }
 
 /// The latest packets of one stream, by sequence number.
@@ -56,31 +63,46 @@ impl History {
             self.slots.resize(INITIAL, None);
         }
         let at = self.millis(now);
-        let index = sent.seq as usize % self.slots.len();
+        let seq = sent.seq as u32;
         let cover = COVER.as_millis() as u32;
-        let young = |old: &Slot| old.sent.seq != sent.seq && at.saturating_sub(old.at) < cover;
+        let young = |old: &Slot| old.seq != seq && at.saturating_sub(old.at) < cover;
+        let index = self.index(seq);
         if self.slots.len() < MAX && self.slots[index].as_ref().is_some_and(young) {
             self.grow();
         }
         self.newest = self.newest.max(sent.seq);
-        let index = sent.seq as usize % self.slots.len();
+        let index = self.index(seq);
         self.slots[index] = Some(Slot {
-            sent,
+            seq,
+            timestamp: sent.timestamp,
+            origin: sent.origin,
             at,
-            resent_at: at,
+            resent_after: 0,
             resends: 0,
+            rtx_pt: sent.rtx_pt,
+            marker: sent.marker,
+            patch: sent.patch,
         });
     }
 
     /// The packet with this 16-bit number.
     pub fn find(&self, lost: u16) -> Option<Sent> {
         let behind = (self.newest as u16).wrapping_sub(lost);
-        self.get(self.newest.checked_sub(u64::from(behind))?)
+        self.recent(behind.into())
     }
 
     /// The newest packet but `back`.
     pub fn recent(&self, back: u64) -> Option<Sent> {
-        self.get(self.newest.checked_sub(back)?)
+        let seq = self.newest.checked_sub(back)?;
+        let slot = self.slots.get(self.index(seq as u32))?.as_ref()?;
+        (slot.seq == seq as u32).then_some(Sent {
+            seq,
+            timestamp: slot.timestamp,
+            marker: slot.marker,
+            rtx_pt: slot.rtx_pt,
+            origin: slot.origin,
+            patch: slot.patch,
+        })
     }
 
     /// The newest packet.
@@ -92,26 +114,24 @@ impl History {
     ///
     /// A request that repeats before an answer can have arrived is ignored.
     pub fn take(&mut self, seq: u64, rtt: Duration, now: Instant) -> bool {
-        let now = self.millis(now);
-        let index = seq as usize % self.slots.len().max(1);
+        let (now, index) = (self.millis(now), self.index(seq as u32));
         let slot = self.slots.get_mut(index).and_then(Option::as_mut);
-        let Some(slot) = slot.filter(|s| s.sent.seq == seq) else {
+        let Some(slot) = slot.filter(|s| s.seq == seq as u32) else {
             return false;
         };
         let patience = (rtt.as_millis() as u32).clamp(10, 100);
-        let answered = slot.resends > 0 && now < slot.resent_at + patience;
-        if answered || slot.resends >= MAX_RESENDS {
+        let answered = slot.at + u32::from(slot.resent_after) + patience;
+        if slot.resends >= MAX_RESENDS || (slot.resends > 0 && now < answered) {
             return false;
         }
         slot.resends += 1;
-        slot.resent_at = now;
+        slot.resent_after = u16::try_from(now.saturating_sub(slot.at)).unwrap_or(u16::MAX);
         true
     }
 
-    fn get(&self, seq: u64) -> Option<Sent> {
-        let index = seq as usize % self.slots.len().max(1);
-        let slot = self.slots.get(index)?.as_ref()?;
-        (slot.sent.seq == seq).then_some(slot.sent)
+    /// The place of a packet; their number is a power of two.
+    fn index(&self, seq: u32) -> usize {
+        seq as usize & self.slots.len().saturating_sub(1)
     }
 
     fn millis(&mut self, now: Instant) -> u32 {
@@ -123,7 +143,7 @@ impl History {
         let wider = vec![None; self.slots.len() * 2];
         let old = std::mem::replace(&mut self.slots, wider);
         for slot in old.into_iter().flatten() {
-            let index = slot.sent.seq as usize % self.slots.len();
+            let index = self.index(slot.seq);
             self.slots[index] = Some(slot);
         }
     }

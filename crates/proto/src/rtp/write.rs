@@ -34,9 +34,13 @@ impl HeaderWriter<'_> {
     /// Bytes the header takes.
     #[expect(clippy::len_without_is_empty, reason = "a header is never empty")]
     pub fn len(&self) -> usize {
+        self.len_with(self.extensions_len(self.prefix()))
+    }
+
+    fn len_with(&self, extensions_len: usize) -> usize {
         let block = match self.extensions {
             [] => 0,
-            _ => 4 + self.extensions_len().next_multiple_of(4),
+            _ => 4 + extensions_len.next_multiple_of(4),
         };
         FIXED_LEN + self.csrcs.len() * 4 + block
     }
@@ -58,15 +62,14 @@ impl HeaderWriter<'_> {
         }
     }
 
-    fn extensions_len(&self) -> usize {
-        let prefix = self.prefix();
+    fn extensions_len(&self, prefix: usize) -> usize {
         self.extensions
             .iter()
             .map(|(_, value)| prefix + value.len())
             .sum()
     }
 
-    fn check(&self, room: usize) -> Result<(), RtpError> {
+    fn check(&self, room: usize, extensions_len: usize) -> Result<(), RtpError> {
         let unrepresentable = |what| Err(RtpError::Unrepresentable { what });
         if self.payload_type & MARKER != 0 {
             return unrepresentable("a payload type over 127");
@@ -82,10 +85,10 @@ impl HeaderWriter<'_> {
                 return unrepresentable("an extension value of more than 255 bytes");
             }
         }
-        if self.extensions_len() / 4 >= usize::from(u16::MAX) {
+        if extensions_len / 4 >= usize::from(u16::MAX) {
             return unrepresentable("so many extensions");
         }
-        let needed = self.len();
+        let needed = self.len_with(extensions_len);
         if needed > room {
             return Err(RtpError::NoRoom { needed, room });
         }
@@ -95,7 +98,9 @@ impl HeaderWriter<'_> {
     /// Writes the header at the start of `out` and gives its length. On an error `out` is as it
     /// was.
     pub fn write(&self, out: &mut [u8]) -> Result<usize, RtpError> {
-        self.check(out.len())?;
+        let prefix = self.prefix();
+        let extensions_len = self.extensions_len(prefix);
+        self.check(out.len(), extensions_len)?;
         let extended = u8::from(!self.extensions.is_empty());
         out[0] = 2 << 6 | extended << 4 | self.csrcs.len() as u8;
         out[1] = u8::from(self.marker) << 7 | self.payload_type;
@@ -108,8 +113,7 @@ impl HeaderWriter<'_> {
             at += 4;
         }
         if !self.extensions.is_empty() {
-            let words = self.extensions_len().div_ceil(4) as u16;
-            let prefix = self.prefix();
+            let words = extensions_len.div_ceil(4) as u16;
             let profile = if prefix == 1 {
                 ONE_BYTE_PROFILE
             } else {
