@@ -16,7 +16,6 @@ use stagecast_core::session::Publisher;
 
 use super::frame_side::FrameSide;
 use super::mailbox::Relayed;
-use super::shard::MAX_NAP;
 
 /// A source with its publisher and readers of this thread.
 #[derive(Debug)]
@@ -54,11 +53,11 @@ pub struct BurstWait {
 }
 
 impl BurstWait {
-    /// For the setting of the longest wait; a thread that lets datagrams gather adds its nap.
+    /// For the setting of the longest wait, within which also the last reader should have what waited.
     pub fn new(longest: Duration) -> Self {
         Self {
-            longest: longest.saturating_sub(MAX_NAP),
-            per_reader: Duration::from_micros(40),
+            longest: longest * 9 / 10,
+            per_reader: Duration::from_micros(100),
         }
     }
 }

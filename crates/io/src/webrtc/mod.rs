@@ -3,6 +3,7 @@
 //! Read in this order: [`mailbox`] (what a media thread is told), [`shard`] (its
 //! loop), [`session`] (whom it serves), [`feed`] (a source on a thread), [`udp`] and [`tcp`] (the wire).
 
+pub mod alarm;
 pub mod client;
 pub mod feed;
 pub mod frame_session;
@@ -12,3 +13,4 @@ pub mod session;
 pub mod shard;
 pub mod tcp;
 pub mod udp;
+pub mod wheel;

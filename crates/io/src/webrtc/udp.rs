@@ -34,11 +34,7 @@ pub struct UdpSocket {
 impl UdpSocket {
     /// Bind `address`; sockets of other threads may bind it too (`SO_REUSEPORT`).
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let v6 = address.is_ipv6();
-        let domain = if v6 { Domain::IPV6 } else { Domain::IPV4 };
-        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-        socket.set_reuse_port(true)?;
-        socket.set_nonblocking(true)?;
+        let (socket, v6) = Self::open(address)?;
         // As much as the system allows; `doctor` says how to allow more.
         for size in [16 << 20, 4 << 20, 1 << 20] {
             if socket.set_recv_buffer_size(size).is_ok() {
@@ -50,17 +46,37 @@ impl UdpSocket {
                 break;
             }
         }
+        socket.bind(&address.into())?;
+        // Setting and clearing the option tells whether the kernel knows it.
+        let gso = set_option(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, 1200).is_ok()
+            && set_option(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
+        Ok(Self { socket, v6, gso })
+    }
+
+    /// A socket for what `remote` sends to `local`, which others that are bound to its port
+    /// then get no more. It is only received from.
+    pub fn connect(local: SocketAddr, remote: SocketAddr) -> io::Result<Self> {
+        let (socket, v6) = Self::open(local)?;
+        socket.set_recv_buffer_size(1 << 20)?;
+        socket.bind(&local.into())?;
+        socket.connect(&remote.into())?;
+        let gso = false;
+        Ok(Self { socket, v6, gso })
+    }
+
+    fn open(address: SocketAddr) -> io::Result<(Socket, bool)> {
+        let v6 = address.is_ipv6();
+        let domain = if v6 { Domain::IPV6 } else { Domain::IPV4 };
+        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_reuse_port(true)?;
+        socket.set_nonblocking(true)?;
         if v6 {
             socket.set_only_v6(true)?;
             set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
         } else {
             set_option(&socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
         }
-        socket.bind(&address.into())?;
-        // Setting and clearing the option tells whether the kernel knows it.
-        let gso = set_option(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, 1200).is_ok()
-            && set_option(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
-        Ok(Self { socket, v6, gso })
+        Ok((socket, v6))
     }
 
     /// The bound address.

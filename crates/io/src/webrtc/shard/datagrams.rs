@@ -5,6 +5,7 @@
 //! proved genuine, the thread that got it remembers the way. Before that nothing
 //! is kept of a stranger.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
@@ -16,40 +17,76 @@ use stagecast_proto::stun;
 use super::{MAX_PATHS, RECEIVE_TURNS, Shard};
 use crate::webrtc::mailbox::Command;
 use crate::webrtc::session::Session;
-use crate::webrtc::udp::RECEIVE_BATCH;
+use crate::webrtc::udp::{RECEIVE_BATCH, UdpSocket};
+
+/// How a datagram came to this thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By the thread's socket for everybody.
+    Shared,
+    /// By the peer's own socket.
+    Direct,
+    /// Handed over by this thread.
+    Thread(usize),
+}
+
+impl Way {
+    fn thread(self) -> Option<usize> {
+        match self {
+            Self::Thread(thread) => Some(thread),
+            Self::Shared | Self::Direct => None,
+        }
+    }
+}
 
 impl Shard {
-    pub(super) fn receive(&mut self, socket: usize) {
-        let mut receiver = std::mem::take(&mut self.receiver);
+    /// Take what waits at a socket of everybody; whether more may wait.
+    pub(super) fn receive(&mut self, socket: usize) -> bool {
+        self.receive_from(Way::Shared, |shard| shard.udp.get(socket))
+    }
+
+    /// Take what waits at a socket, which may be gone once a datagram was served; whether more may wait.
+    pub(super) fn receive_from(
+        &mut self,
+        way: Way,
+        socket: impl Fn(&Self) -> Option<&UdpSocket>,
+    ) -> bool {
+        let Some(mut receiver) = self.receiver.take() else {
+            return false;
+        };
+        let mut more = true;
         for _ in 0..RECEIVE_TURNS {
-            let count = match receiver.receive(&self.udp[socket]) {
-                Ok(count) => count,
-                Err(error) => {
+            let received = socket(self).map_or(Ok(0), |socket| receiver.receive(socket));
+            let count = received.unwrap_or_else(|error| {
+                // A connected socket hears that the peer's port is closed; the end of consent tells as well.
+                if error.kind() != io::ErrorKind::ConnectionRefused {
                     tracing::warn!(%error, "receive failed");
-                    break;
                 }
-            };
+                0
+            });
             let now = Instant::now();
             for i in 0..count {
                 let (source, local, bytes) = receiver.datagram(i);
                 self.totals.packets_in += 1;
                 self.totals.bytes_in += bytes.len() as u64;
-                self.on_datagram(source, local, bytes, None, now);
+                self.on_datagram(source, local, bytes, way, now);
             }
-            if count < RECEIVE_BATCH {
+            more = count == RECEIVE_BATCH;
+            if !more {
                 break;
             }
         }
-        self.receiver = receiver;
+        self.receiver = Some(receiver);
+        more
     }
 
-    /// A datagram, from our socket or (`from`) from another thread's.
+    /// A datagram came in.
     pub(super) fn on_datagram(
         &mut self,
         source: SocketAddr,
         local: Option<IpAddr>,
         bytes: &mut [u8],
-        from: Option<usize>,
+        way: Way,
         now: Instant,
     ) {
         let path = Path {
@@ -61,11 +98,13 @@ impl Shard {
             let reused = stun::binding_username(bytes)
                 .is_some_and(|(ours, _)| self.sessions[slot].session.ufrag() != ours);
             if !reused {
-                self.feed_session(slot, path, bytes, now);
+                if self.feed_session(slot, path, bytes, now) && self.comes_late(slot, way) {
+                    self.redirect(slot, path);
+                }
                 return;
             }
         } else if let Some(&thread) = self.routes.get(&source)
-            && from.is_none()
+            && way.thread().is_none()
             && stun::binding_username(bytes).is_none()
         {
             self.hand_over(thread, source, local, bytes);
@@ -77,16 +116,17 @@ impl Shard {
         };
         if let Some(&slot) = self.by_ufrag.get(ours) {
             let taken = self.feed_session(slot, path, bytes, now);
-            if let Some(from) = from.filter(|_| taken) {
+            if let Some(from) = way.thread().filter(|_| taken) {
                 let command = Command::Route {
                     source,
                     thread: Some(self.index),
                 };
                 self.shared.mailboxes[from].send(command);
+                self.redirect(slot, path);
             }
             return;
         }
-        match self.thread_of(ours).filter(|_| from.is_none()) {
+        match self.thread_of(ours).filter(|_| way.thread().is_none()) {
             Some(thread) => self.hand_over(thread, source, local, bytes),
             None => self.totals.datagrams_dropped += 1,
         }
@@ -168,6 +208,9 @@ impl Shard {
     pub(super) fn forget_path(&mut self, slot: usize, path: (SocketAddr, bool)) {
         if self.by_path.get(&path) == Some(&slot) {
             self.by_path.remove(&path);
+            if !path.1 {
+                self.close_direct(path.0);
+            }
         }
     }
 

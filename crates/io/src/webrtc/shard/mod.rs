@@ -9,14 +9,14 @@
 mod bind;
 mod connections;
 mod datagrams;
+mod direct;
 mod frames;
 mod handshakes;
 mod report;
 mod sessions;
 mod sources;
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Token};
+use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use stagecast_core::figures::ThreadFigures;
 use stagecast_core::id::{SessionId, SourceKey};
@@ -35,12 +35,16 @@ use stagecast_core::session::{Credentials, Ended};
 pub use bind::{Sockets, bind};
 pub use report::ShardReport;
 
+use self::datagrams::Way;
+use self::direct::Direct;
 use self::handshakes::Handshakes;
+use super::alarm::Alarm;
 use super::feed::Feed;
 use super::mailbox::{Command, Inbox, PatchReply};
 use super::session::Session;
 use super::tcp::{self, Connection};
 use super::udp::{self, Receiver, UdpSocket};
+use super::wheel::Wheel;
 use crate::engine::{Patched, Shared};
 
 /// Media threads; the two hexadecimal digits of a user fragment name one.
@@ -52,16 +56,19 @@ const MAX_PATHS: usize = 8;
 /// Addresses remembered for other threads.
 const MAX_ROUTES: usize = 100_000;
 const TICK: Duration = Duration::from_millis(100);
-const NAP_PER_SESSION: Duration = Duration::from_micros(5);
-/// So long a thread lets datagrams gather at most.
-pub const MAX_NAP: Duration = Duration::from_micros(500);
-/// A shorter one is not worth a timer.
-const MIN_NAP: Duration = Duration::from_micros(100);
+/// With so many sessions their reports come one by one from all sides, and each would wake the thread. From then
+/// on its sockets are looked at so often; only publishers, who then have sockets of their own, are
+/// heard at once.
+const MANY_SESSIONS: usize = 32;
+const LOOK: Duration = Duration::from_millis(3);
 const REPORT: Duration = Duration::from_secs(1);
 const GOODBYE: Duration = Duration::from_millis(500);
 
 const LISTENER: usize = 1_000;
 const CONNECTIONS: usize = 10_000;
+const DIRECT: usize = 1 << 40;
+const ALARM: Token = Token(usize::MAX - 1);
+const QUIET: Token = Token(usize::MAX - 2);
 
 /// Run a media thread until the engine closes.
 pub fn run(index: usize, shared: Arc<Shared>, inbox: Inbox, sockets: Sockets) {
@@ -74,14 +81,17 @@ pub fn run(index: usize, shared: Arc<Shared>, inbox: Inbox, sockets: Sockets) {
     };
     let mut events = Events::with_capacity(1024);
     while !shard.closed {
-        let mut wait = shard.next_wake().saturating_duration_since(Instant::now());
-        let nap = shard.nap().min(wait);
-        if !events.is_empty() && !nap.is_zero() {
-            // More will have come when it is over, and is served in the same turn.
-            std::thread::sleep(nap);
-            wait = Duration::ZERO;
+        let now = Instant::now();
+        let wake = shard.next_wake();
+        let at_once = wake <= now || !shard.unread.is_empty();
+        let wait = at_once.then_some(Duration::ZERO);
+        if wait.is_none()
+            && let Err(error) = shard.alarm.set(wake, now)
+        {
+            tracing::error!(%error, thread = index, "cannot set an alarm");
+            return;
         }
-        if let Err(error) = shard.inbox.poll.poll(&mut events, Some(wait))
+        if let Err(error) = shard.inbox.poll.poll(&mut events, wait)
             && error.kind() != io::ErrorKind::Interrupted
         {
             tracing::error!(%error, thread = index, "poll failed");
@@ -109,7 +119,8 @@ struct Shard {
     inbox: Inbox,
     udp: Vec<UdpSocket>,
     listeners: Vec<TcpListener>,
-    receiver: Receiver,
+    /// Lent to whoever receives.
+    receiver: Option<Receiver>,
     outbox: Outbox,
     port: u16,
     sessions: Slab<Entry>,
@@ -118,6 +129,8 @@ struct Shard {
     by_path: HashMap<(SocketAddr, bool), usize>,
     /// Peers of other threads whose datagrams the kernel gives to this one.
     routes: HashMap<SocketAddr, usize>,
+    /// Sockets of peers whose datagrams the kernel would give to another thread.
+    direct: Slab<Direct>,
     feeds: Slab<Feed>,
     handshakes: Handshakes,
     /// Feeds that have something for their readers.
@@ -127,7 +140,16 @@ struct Shard {
     by_key: HashMap<SourceKey, usize>,
     connections: Slab<Connection>,
     by_connection: HashMap<SocketAddr, usize>,
-    timers: BinaryHeap<Reverse<(Instant, usize)>>,
+    timers: Wheel,
+    alarm: Alarm,
+    /// What can wait a little: the thread's sockets, and those of viewers. It is itself in the inbox's poll, but
+    /// for when there are many sessions.
+    quiet: Poll,
+    quiet_events: Events,
+    looks: bool,
+    next_look: Instant,
+    /// Tokens of sockets that were not read to the end.
+    unread: Vec<usize>,
     next_tick: Instant,
     next_report: Instant,
     totals: ThreadFigures,
@@ -138,15 +160,19 @@ struct Shard {
 impl Shard {
     fn new(index: usize, shared: Arc<Shared>, inbox: Inbox, sockets: Sockets) -> io::Result<Self> {
         let Sockets { udp, mut listeners } = sockets;
+        let quiet = Poll::new()?;
         for (i, socket) in udp.iter().enumerate() {
             let fd = socket.as_raw_fd();
-            let registry = inbox.poll.registry();
+            let registry = quiet.registry();
             registry.register(&mut SourceFd(&fd), Token(i), Interest::READABLE)?;
         }
+        let registry = inbox.poll.registry();
+        registry.register(&mut SourceFd(&quiet.as_raw_fd()), QUIET, Interest::READABLE)?;
         for (i, listener) in listeners.iter_mut().enumerate() {
             let registry = inbox.poll.registry();
             registry.register(listener, Token(LISTENER + i), Interest::READABLE)?;
         }
+        let alarm = Alarm::new(&inbox.poll, ALARM)?;
         let address = udp.first().map(UdpSocket::local_addr);
         let address = address.or_else(|| listeners.first().map(TcpListener::local_addr));
         let port = address.transpose()?.map_or(0, |a| a.port());
@@ -157,7 +183,7 @@ impl Shard {
             inbox,
             udp,
             listeners,
-            receiver: Receiver::default(),
+            receiver: Some(Receiver::default()),
             outbox: Outbox::default(),
             port,
             sessions: Slab::new(),
@@ -165,6 +191,7 @@ impl Shard {
             by_ufrag: HashMap::new(),
             by_path: HashMap::new(),
             routes: HashMap::new(),
+            direct: Slab::new(),
             feeds: Slab::new(),
             handshakes: Handshakes::new(now),
             awaited: Vec::new(),
@@ -172,7 +199,13 @@ impl Shard {
             by_key: HashMap::new(),
             connections: Slab::new(),
             by_connection: HashMap::new(),
-            timers: BinaryHeap::new(),
+            timers: Wheel::new(now),
+            alarm,
+            quiet,
+            quiet_events: Events::with_capacity(1024),
+            looks: false,
+            next_look: now,
+            unread: Vec::new(),
             next_tick: now + TICK,
             next_report: now + REPORT,
             totals: ThreadFigures {
@@ -185,23 +218,18 @@ impl Shard {
     }
 
     fn next_wake(&self) -> Instant {
-        let timer = self.timers.peek().map(|Reverse((at, _))| *at);
+        let timer = self.timers.next();
         let due = self
             .awaited
             .iter()
             .filter_map(|&feed| self.feeds.get(feed)?.due)
             .min();
+        let look = self.looks.then_some(self.next_look);
         timer
             .into_iter()
             .chain(due)
+            .chain(look)
             .fold(self.next_tick, Instant::min)
-    }
-
-    /// How long to let datagrams gather while they keep coming: with many sessions they come
-    /// one by one from all sides, and each would wake the thread.
-    fn nap(&self) -> Duration {
-        let nap = (NAP_PER_SESSION * self.sessions.len() as u32).min(MAX_NAP);
-        if nap < MIN_NAP { Duration::ZERO } else { nap }
     }
 
     fn turn(&mut self, events: &Events) {
@@ -209,13 +237,21 @@ impl Shard {
         self.take_messages();
         for event in events {
             match event.token().0 {
-                i if i < self.udp.len() => self.receive(i),
                 i if (LISTENER..LISTENER + self.listeners.len()).contains(&i) => {
                     self.accept(i - LISTENER);
                 }
-                i if (CONNECTIONS..usize::MAX).contains(&i) => self.serve(i - CONNECTIONS),
+                i if (CONNECTIONS..DIRECT).contains(&i) => self.serve(i - CONNECTIONS),
+                i if (DIRECT..QUIET.0).contains(&i) => self.listen(i),
                 _ => {}
             }
+        }
+        for token in std::mem::take(&mut self.unread) {
+            self.listen(token);
+        }
+        if events.iter().any(|event| event.token() == QUIET)
+            || (self.looks && Instant::now() >= self.next_look)
+        {
+            self.look();
         }
         let now = Instant::now();
         self.run_timers(now);
@@ -261,7 +297,7 @@ impl Shard {
                     bytes,
                 } => {
                     let mut bytes = bytes;
-                    self.on_datagram(source, local, &mut bytes, Some(from), now);
+                    self.on_datagram(source, local, &mut bytes, Way::Thread(from), now);
                 }
                 Command::Route { source, thread } => {
                     match thread.filter(|_| self.routes.len() < MAX_ROUTES) {
@@ -385,16 +421,12 @@ impl Shard {
         // An earlier timer that is already set will look again.
         if entry.wake.is_none_or(|wake| at < wake) {
             entry.wake = Some(at);
-            self.timers.push(Reverse((at, slot)));
+            self.timers.arm(slot, at);
         }
     }
 
     fn run_timers(&mut self, now: Instant) {
-        while let Some(&Reverse((at, slot))) = self.timers.peek() {
-            if at > now {
-                break;
-            }
-            self.timers.pop();
+        while let Some(slot) = self.timers.pop(now) {
             let Some(entry) = self.sessions.get_mut(slot) else {
                 continue;
             };
@@ -412,8 +444,15 @@ impl Shard {
                 if connected {
                     self.on_connected(slot, now);
                 }
+                self.drive(slot, now);
             }
-            self.drive(slot, now);
+            // The wheel has one time a session: the other one, or one that was not due yet.
+            let Some(entry) = self.sessions.get(slot) else {
+                continue;
+            };
+            for at in [entry.wake, entry.reader_wake].into_iter().flatten() {
+                self.timers.arm(slot, at);
+            }
         }
     }
 
@@ -426,6 +465,7 @@ impl Shard {
             }
         }
         self.watch_transcoding(now);
+        self.look_or_listen();
         let late: Vec<usize> = self
             .connections
             .iter()
@@ -445,6 +485,53 @@ impl Shard {
         {
             self.flush();
             self.closed = true;
+        }
+    }
+
+    /// With many sessions look at the sockets from time to time, else be woken by each datagram.
+    fn look_or_listen(&mut self) {
+        let looks = self.sessions.len() >= MANY_SESSIONS;
+        if looks == self.looks {
+            return;
+        }
+        self.looks = looks;
+        let registry = self.inbox.poll.registry();
+        let fd = self.quiet.as_raw_fd();
+        let result = if looks {
+            registry.deregister(&mut SourceFd(&fd))
+        } else {
+            registry.register(&mut SourceFd(&fd), QUIET, Interest::READABLE)
+        };
+        if let Err(error) = result {
+            tracing::error!(%error, thread = self.index, "cannot watch the sockets");
+        }
+    }
+
+    /// Receive from the sockets that can wait.
+    fn look(&mut self) {
+        let mut events = std::mem::replace(&mut self.quiet_events, Events::with_capacity(0));
+        if let Err(error) = self.quiet.poll(&mut events, Some(Duration::ZERO))
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            tracing::error!(%error, thread = self.index, "poll failed");
+        }
+        for event in &events {
+            self.listen(event.token().0);
+        }
+        self.quiet_events = events;
+        self.next_look = Instant::now() + LOOK;
+    }
+
+    /// Receive from the socket of a token.
+    fn listen(&mut self, token: usize) {
+        let more = if token < DIRECT {
+            self.receive(token)
+        } else {
+            self.receive_directly(token - DIRECT)
+        };
+        // The poll tells only once.
+        if more {
+            self.unread.push(token);
         }
     }
 

@@ -138,6 +138,7 @@ impl Shard {
     pub(super) fn remove(&mut self, slot: usize, ended: &Ended, now: Instant) {
         let reference = self.reference(slot);
         let entry = self.sessions.remove(slot);
+        self.timers.forget(slot);
         self.by_id.remove(&entry.id);
         self.by_ufrag.remove(entry.session.ufrag());
         for path in &entry.paths {

@@ -1,6 +1,5 @@
 //! Sources of this thread: who feeds them, who reads them, who is told.
 
-use std::cmp::Reverse;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,7 +18,7 @@ use crate::webrtc::mailbox::Command;
 use crate::webrtc::session::Session;
 
 /// Bytes queued for viewers before they are sent.
-const FLUSH_AT: usize = 256 << 10;
+const FLUSH_AT: usize = 128 << 10;
 
 impl Shard {
     pub(super) fn feed_of(&mut self, key: SourceKey) -> usize {
@@ -201,9 +200,9 @@ impl Shard {
 
     pub(super) fn grant(&mut self, feed: usize, slot: usize, wants: &Wants, now: Instant) {
         if let Some(entry) = self.sessions.get_mut(slot) {
-            let before = std::mem::replace(&mut entry.reader_wake, wants.wake);
-            if let Some(at) = wants.wake.filter(|_| wants.wake != before) {
-                self.timers.push(Reverse((at, slot)));
+            entry.reader_wake = wants.wake;
+            if let Some(at) = wants.wake {
+                self.timers.arm(slot, at);
             }
         }
         let Some((track, layer)) = wants.keyframe else {
