@@ -45,6 +45,7 @@ from stagecast.tokens.tasks import TokenWatch
 from stagecast.whip import endpoints as whip_endpoints
 from stagecast.whip.events import EventSubscriptions
 from stagecast.whip.service import WhipService
+from stagecast.workers.ladders import Ladders
 from stagecast.workers.supervisor import Transcoders
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -176,7 +177,8 @@ async def _running(
     wrong_keys = FailureWindow(
         settings.livestreams.wrong_keys, settings.livestreams.wrong_keys_window
     )
-    door = Door(database, vault, engine, live, wrong_keys)
+    ladders = Ladders(settings.ladder, live)
+    door = Door(database, vault, engine, live, wrong_keys, ladders.wanted)
     state.livestreams, state.door = livestreams, door
     state.engine, state.live, state.token_watch, state.dashboard_events = (
         engine,
@@ -191,7 +193,7 @@ async def _running(
     engine.on_event(door.on_event)
     engine.on_event(live.on_event)
     engine.on_event(livestreams.on_event)
-    transcoders = Transcoders(engine.worker_socket)
+    transcoders = Transcoders(engine.worker_socket, ladders, sound=settings.media.transcode_audio)
     engine.on_event(transcoders.on_event)
     engine.on_figures(live.on_figures)
     engine.on_figures(livestreams.on_figures)

@@ -174,6 +174,18 @@ class HlsSettings(Section):
         return value
 
 
+class LadderSettings(Section):
+    """The ladder: smaller pictures for HLS players, transcoded while somebody watches."""
+
+    default: Literal["auto", "on", "off"] = "auto"
+    heights: Annotated[
+        list[Annotated[int, Field(ge=144, le=2160)]], Field(min_length=1, max_length=8)
+    ] = [1080, 720, 480, 360]
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"] = "veryfast"
+    gpu: bool = True
+    max_streams: Annotated[int, Field(ge=0, le=1000)] = 0
+
+
 class SrtSettings(Section):
     """SRT: ingest from encoders and playback, as MPEG transport streams."""
 
@@ -260,6 +272,7 @@ class Settings(Section):
     media: MediaSettings = MediaSettings()
     rtmp: RtmpSettings = RtmpSettings()
     hls: HlsSettings = HlsSettings()
+    ladder: LadderSettings = LadderSettings()
     srt: SrtSettings = SrtSettings()
     accounts: AccountSettings = AccountSettings()
     streams: StreamSettings = StreamSettings()

@@ -529,3 +529,27 @@ async def test_apps_are_made_and_keep_their_livestreams_apart(kit: Kit) -> None:
     kit.app_id = made["data"]["app"]["id"]
     assert (await kit.get("/livestreams"))["data"] == []
     refused(await kit.call("GET", f"/livestreams/{first['id']}"), 404)
+
+
+# The ladder
+
+
+@pytest.mark.parametrize("ladder", [True, False, None])
+async def test_a_livestream_chooses_whether_it_has_smaller_pictures(
+    kit: Kit, ladder: bool | None
+) -> None:
+    made = await kit.create()
+    assert made["ladder"] is None
+    path = f"/livestreams/{made['id']}"
+    changed = ok(await kit.call("PUT", f"{path}/ladder", json={"ladder": ladder}))["data"]
+    assert changed["ladder"] is ladder
+    assert (await kit.get(path))["data"]["ladder"] is ladder
+    await kit.publish(made)
+    question = kit.app.core.ask(made["playback_id"], protocol="hls", action="play")
+    verdict = await kit.answered(question)
+    assert verdict.get("ladder") is (True if ladder else None)
+
+
+async def test_a_livestream_can_be_made_with_smaller_pictures(kit: Kit) -> None:
+    body = {"name": "show", "ladder": True}
+    assert ok(await kit.call("POST", "/livestreams", json=body), 201)["data"]["ladder"] is True

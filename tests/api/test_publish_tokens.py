@@ -89,6 +89,7 @@ async def test_field_that_cannot_be_honoured_is_refused_by_name(
         {"originCluster": "auto"},
         {"geoCascade": {"isEnabled": False, "clusters": []}},
         {"multisource": False, "subscribeRequiresAuth": True},
+        {"ladder": True},
         {"allowedOrigins": ["*.demo.com"], "allowedIpAddresses": ["192.0.2.0/24", "2001:db8::1"]},
         {"bindIpsOnUsage": 3},
     ],

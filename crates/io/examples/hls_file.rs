@@ -166,6 +166,7 @@ impl Doors for File {
             Verdict::Admit {
                 stream,
                 source: None,
+                ladder: false,
             }
         })
     }

@@ -52,6 +52,9 @@ pub enum Verdict {
         /// Source id; `None` is the main source.
         #[serde(default)]
         source: Option<String>,
+        /// To play by HLS: smaller pictures are made while somebody plays.
+        #[serde(default)]
+        ladder: bool,
     },
     /// Stay out.
     Refuse {

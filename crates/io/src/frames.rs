@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::engine::{Engine, EngineError, Shared, random};
 use crate::webrtc::frame_session::FrameSession;
-use crate::webrtc::mailbox::Command;
+use crate::webrtc::mailbox::{Command, LadderNews, Rung};
 use crate::webrtc::session::Session;
 
 /// Bytes of a publisher that its media thread has not taken yet.
@@ -64,12 +64,26 @@ impl FrameHub {
 
     /// Everything the source has as frames, from the last keyframe on, now or once it is live.
     pub fn read(&self, key: SourceKey) -> FrameStream {
-        self.attach(key, true)
+        self.attach(key, Needs::Sound)
+    }
+
+    /// The same with the rungs of a ladder, which are layers of the first video track.
+    pub(crate) fn read_with_ladder(&self, key: SourceKey) -> FrameStream {
+        self.attach(key, Needs::Ladder)
     }
 
     /// The same, for a transcoder, which needs no transcoder itself.
     pub(crate) fn read_for_transcoding(&self, key: SourceKey) -> FrameStream {
-        self.attach(key, false)
+        self.attach(key, Needs::Nothing)
+    }
+
+    /// Layers made from the first video track of a source; see [`LadderSink`].
+    pub(crate) fn ladder(&self, key: SourceKey) -> LadderSink {
+        LadderSink {
+            home: self.shared.home(&key),
+            shared: Arc::clone(&self.shared),
+            key,
+        }
     }
 
     /// A track made from another of the same source; see [`CompanionSink`].
@@ -82,14 +96,14 @@ impl FrameHub {
         }
     }
 
-    fn attach(&self, key: SourceKey, wants_all: bool) -> FrameStream {
+    fn attach(&self, key: SourceKey, needs: Needs) -> FrameStream {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let (sender, events) = mpsc::unbounded_channel();
         let backlog = Arc::new(Backlog::default());
         let outlet = Outlet {
             id,
-            wants_all,
+            needs,
             events: sender,
             backlog: Arc::clone(&backlog),
             skipping: Vec::new(),
@@ -237,6 +251,47 @@ impl CompanionSink {
     }
 }
 
+/// Smaller pictures of a source whose publisher is another: the rungs of a ladder. Only readers that
+/// ask for it get them.
+#[derive(Debug)]
+pub(crate) struct LadderSink {
+    shared: Arc<Shared>,
+    home: usize,
+    key: SourceKey,
+}
+
+impl LadderSink {
+    /// Which layers will come of a track of this generation; none when it is too small.
+    pub(crate) fn announce(&self, generation: u32, track: Arc<str>, layers: Vec<Arc<str>>) {
+        self.send(generation, track, Rung::Announced(layers));
+    }
+
+    /// Publish a picture made from one of this generation.
+    pub(crate) fn push(&self, generation: u32, track: Arc<str>, layer: Arc<str>, frame: Frame) {
+        self.send(generation, track, Rung::Picture(layer, frame));
+    }
+
+    fn send(&self, generation: u32, track: Arc<str>, rung: Rung) {
+        self.shared.mailboxes[self.home].send(Command::Ladder(LadderNews {
+            key: self.key.clone(),
+            generation,
+            track,
+            rung,
+        }));
+    }
+}
+
+/// What a reader of frames is served with beside what the publisher sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing: it is a transcoder.
+    Nothing,
+    /// AAC.
+    Sound,
+    /// AAC and the rungs of a ladder.
+    Ladder,
+}
+
 /// What a reader of frames gets.
 #[derive(Debug, Clone)]
 pub enum FrameEvent {
@@ -253,6 +308,13 @@ pub enum FrameEvent {
         layer: Arc<str>,
         /// The frame.
         frame: Frame,
+    },
+    /// A transcoder makes these layers of a track; their keyframes are at the times of the original's.
+    Rungs {
+        /// Track name.
+        track: Arc<str>,
+        /// Names of the layers.
+        layers: Vec<Arc<str>>,
     },
     /// Frames of this reader were dropped; each video layer goes on with a keyframe.
     Lost,
@@ -327,7 +389,7 @@ impl Drop for FrameStream {
 #[derive(Debug)]
 pub struct Outlet {
     id: u64,
-    wants_all: bool,
+    needs: Needs,
     events: mpsc::UnboundedSender<FrameEvent>,
     backlog: Arc<Backlog>,
     /// Layers of video that lost frames and wait for a keyframe.
@@ -340,9 +402,9 @@ impl Outlet {
         self.id
     }
 
-    /// Whether it is to be served with transcoded tracks, too.
-    pub fn wants_all(&self) -> bool {
-        self.wants_all
+    /// What it is served with beside what is published.
+    pub fn needs(&self) -> Needs {
+        self.needs
     }
 
     /// Tell what is no frame; these are few and never dropped.
@@ -350,6 +412,14 @@ impl Outlet {
         self.skipping.clear();
         // A reader that has gone is about to say so.
         let _ = self.events.send(event);
+    }
+
+    /// Tell which layers a transcoder makes.
+    pub fn announce(&self, track: &Arc<str>, layers: &[Arc<str>]) {
+        let _ = self.events.send(FrameEvent::Rungs {
+            track: Arc::clone(track),
+            layers: layers.to_vec(),
+        });
     }
 
     /// Give a frame, unless the reader has not kept up.

@@ -30,7 +30,7 @@ fn slow_reader_loses_groups_of_pictures_and_is_told() {
     let (events, mut read) = mpsc::unbounded_channel();
     let mut outlet = Outlet {
         id: 1,
-        wants_all: true,
+        needs: Needs::Sound,
         events,
         backlog: Arc::default(),
         skipping: Vec::new(),
@@ -116,6 +116,7 @@ fn described(engine: &Engine, stream: &mut FrameStream, count: usize) -> Vec<Str
     let name = |event| match event {
         Some(FrameEvent::Begin { .. }) => "begin".to_owned(),
         Some(FrameEvent::Frame { track, frame, .. }) => format!("{track} {}", frame.pts_us),
+        Some(FrameEvent::Rungs { track, layers }) => format!("{track} {layers:?}"),
         Some(FrameEvent::Lost) => "lost".to_owned(),
         Some(FrameEvent::End) => "end".to_owned(),
         None => "closed".to_owned(),
@@ -212,6 +213,68 @@ fn companion_track_joins_the_source_and_is_no_publisher() {
         ["audio-opus 0", "audio 20000"]
     );
     assert_eq!(sink.is_ended(), None);
+}
+
+#[test]
+fn rungs_of_a_ladder_go_to_who_asks_and_go_on_with_a_keyframe() {
+    let engine = engine();
+    let key = SourceKey::new("a/s", None);
+    let sink = publish(&engine);
+    sink.push("video", vp8_frame(0, true));
+    let mut plain = engine.read_frames(key.clone());
+    let mut stream = engine.frames().read_with_ladder(key.clone());
+    let Some(FrameEvent::Begin { generation }) = next(&engine, &mut stream) else {
+        panic!("the source is live");
+    };
+    let ladder = engine.frames().ladder(key);
+    let (video, rung): (Arc<str>, Arc<str>) = ("video".into(), "480p".into());
+    ladder.announce(generation, Arc::clone(&video), vec![Arc::clone(&rung)]);
+    // A worker that was started again makes the last group of pictures again: none of it is news,
+    // and what follows it cannot be decoded with what went before.
+    for (at, keyframe) in [
+        (0, true),
+        (1, false),
+        (0, true),
+        (1, false),
+        (2, false),
+        (3, true),
+        (4, false),
+    ] {
+        let (track, layer) = (Arc::clone(&video), Arc::clone(&rung));
+        ladder.push(generation, track, layer, vp8_frame(at, keyframe));
+    }
+    sink.push("video", vp8_frame(9, false));
+    assert_eq!(
+        described(&engine, &mut stream, 7),
+        [
+            "video 0",
+            "video [\"480p\"]",
+            "video 0",
+            "video 1",
+            "video 3",
+            "video 4",
+            "video 9"
+        ]
+    );
+    assert_eq!(
+        described(&engine, &mut plain, 3),
+        ["begin", "video 0", "video 9"]
+    );
+}
+
+#[test]
+fn ladder_is_wanted_for_readers_who_ask_for_it_of_a_picture_of_one_size() {
+    let engine = engine();
+    let sink = publish(&engine);
+    sink.push_layer("video", "", vp8_frame(0, true));
+    let _stream = engine
+        .frames()
+        .read_with_ladder(SourceKey::new("a/s", None));
+    let wanted = event(&engine, |e| matches!(e, Event::TranscodeWanted { .. }));
+    let Event::TranscodeWanted { from, to, .. } = wanted else {
+        panic!("no transcoder");
+    };
+    assert_eq!((from, to), ("vp8", "h264"));
 }
 
 #[test]

@@ -143,6 +143,7 @@ class Livestream(Base):
     sealed_key: Mapped[bytes]
     playback_id: Mapped[str] = mapped_column(String(32), unique=True)
     idempotency_key: Mapped[str | None] = mapped_column(String(128))
+    ladder: Mapped[bool | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 

@@ -112,6 +112,7 @@ class Door:
         engine: Engine,
         live: LiveStreams,
         wrong_keys: FailureWindow,
+        has_ladder: Callable[[str, str | None], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
@@ -119,6 +120,7 @@ class Door:
         self._engine = engine
         self._live = live
         self._wrong_keys = wrong_keys
+        self._has_ladder = has_ladder
         self._clock = clock
         self._answering: set[asyncio.Task[None]] = set()
         self._admitted: deque[_Admitted] = deque(maxlen=_MAX_ADMITTED)
@@ -152,9 +154,11 @@ class Door:
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 admitted = await self._admit(asked)
+            verdict = {"verdict": "admit", "stream": admitted.stream, "source": admitted.source}
             if asked.protocol != "hls":  # whose players have no session
                 self._admitted.append(admitted)
-            verdict = {"verdict": "admit", "stream": admitted.stream, "source": admitted.source}
+            elif self._has_ladder(admitted.stream, admitted.source):
+                verdict["ladder"] = True
         except RequestError as error:
             verdict = _refusal(_CODES.get(type(error), "unavailable"), _text(error))
             _log.info(
@@ -319,6 +323,7 @@ def livestream_grant(row: Livestream) -> PublishGrant:
         stream_name=row.id,
         subscribe_requires_auth=False,
         multisource=False,
+        ladder=row.ladder,
     )
 
 
@@ -347,6 +352,7 @@ def _feed(session: str, admitted: _Admitted, grant: PublishGrant) -> Feed:
         client_ip=admitted.asked.remote,
         accepted_on=admitted.on,
         protocol=admitted.asked.protocol,
+        ladder=grant.ladder,
     )
 
 

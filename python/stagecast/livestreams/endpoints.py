@@ -12,6 +12,7 @@ from stagecast.livestreams.schemas import (
     ActiveSession,
     Day,
     Deleted,
+    LadderChange,
     Livestream,
     LivestreamCreate,
     LivestreamDetails,
@@ -73,8 +74,10 @@ def _routes(prefix: str, suffix: str, read: Guard, write: Guard) -> APIRouter:
             str | None, Header(min_length=1, max_length=128, alias="Idempotency-Key")
         ] = None,
     ) -> Reply[Livestream]:
-        name = body.name if body else None
-        row = await livestreams.create(caller.account_id, caller.app_id, name, idempotency_key)
+        new = body or LivestreamCreate()
+        row = await livestreams.create(
+            caller.account_id, caller.app_id, new.name, idempotency_key, new.ladder
+        )
         return Reply(data=livestreams.shown(row, to))
 
     @router.get(
@@ -201,6 +204,22 @@ def _routes(prefix: str, suffix: str, read: Guard, write: Guard) -> APIRouter:
         to: To,
     ) -> Reply[LivestreamOfApp]:
         row = await livestreams.set_disabled(caller.app_id, livestream_id, disabled=True)
+        return _of_app(livestreams.shown(row, to), caller)
+
+    @router.put(
+        "/livestreams/{livestream_id}/ladder",
+        operation_id=f"setLivestreamLadder{suffix}",
+        description="Choose whether HLS players get smaller pictures, from the next time it goes live. "
+        f"{_WRITE}.",
+    )
+    async def set_livestream_ladder(
+        caller: Annotated[AppCaller, Depends(write)],
+        livestream_id: LivestreamId,
+        livestreams: Livestreams,
+        to: To,
+        body: LadderChange,
+    ) -> Reply[LivestreamOfApp]:
+        row = await livestreams.set_ladder(caller.app_id, livestream_id, body.ladder)
         return _of_app(livestreams.shown(row, to), caller)
 
     @router.get(

@@ -16,6 +16,9 @@ from stagecast.kit.clock import Timestamp
 Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9-_]*$", max_length=128)]
 
 
+LADDER = "Smaller pictures for HLS players, transcoded while somebody watches; null leaves it to the server."
+
+
 class Status(StrEnum):
     OFFLINE = "OFFLINE"
     INVOKED = "INVOKED"
@@ -28,6 +31,13 @@ class LivestreamCreate(RealtimeModel):
     """A new livestream."""
 
     name: Name | None = Field(default=None, description="Letters, digits, `-` and `_`.")
+    ladder: bool | None = Field(default=None, description=LADDER)
+
+
+class LadderChange(RealtimeModel):
+    """Whether HLS players get smaller pictures, from the next time the livestream goes live."""
+
+    ladder: bool | None = Field(description=LADDER)
 
 
 class Livestream(RealtimeModel):
@@ -54,6 +64,7 @@ class Livestream(RealtimeModel):
     whip_url: str = Field(description="WHIP address; `stream_key` is its Bearer token.")
     whep_url: str = Field(description="WHEP address, for less than half a second of delay.")
     viewer_url: str = Field(description="Hosted player.")
+    ladder: bool | None = Field(description=LADDER)
 
 
 class LivestreamSession(RealtimeModel):

@@ -58,7 +58,12 @@ class LivestreamService:
     # Making and changing
 
     async def create(
-        self, account_id: str, app_id: str, name: str | None, idempotency_key: str | None
+        self,
+        account_id: str,
+        app_id: str,
+        name: str | None,
+        idempotency_key: str | None,
+        ladder: bool | None = None,
     ) -> Livestream:
         """Make a livestream; the same idempotency key gives the one that was made with it."""
         if idempotency_key is not None:
@@ -80,6 +85,7 @@ class LivestreamService:
             sealed_key=self._vault.seal(key, _VAULT_CONTEXT),
             playback_id=uuid.uuid4().hex,
             idempotency_key=idempotency_key,
+            ladder=ladder,
             created_at=now,
             updated_at=now,
         )
@@ -101,6 +107,13 @@ class LivestreamService:
             row.disabled, row.updated_at = disabled, utc_now()
         if disabled:
             self._end_feeds(row)
+        return row
+
+    async def set_ladder(self, app_id: str, livestream_id: str, ladder: bool | None) -> Livestream:
+        """Choose whether it has smaller pictures; what is live goes on as it is."""
+        row = await self.get(app_id, livestream_id)
+        if row.ladder != ladder:
+            row.ladder, row.updated_at = ladder, utc_now()
         return row
 
     async def delete(self, app_id: str, livestream_id: str) -> None:
@@ -209,6 +222,7 @@ class LivestreamService:
             whip_url=links.whip_url(row.id),
             whep_url=links.whep_url(row.account_id, row.id),
             viewer_url=links.viewer_url(row.account_id, row.id),
+            ladder=row.ladder,
         )
 
     def key(self, row: Livestream) -> str:

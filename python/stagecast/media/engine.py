@@ -47,8 +47,9 @@ class Patched(Protocol):
     def etag(self) -> str: ...
 
 
-Verdict = dict[str, str | None]
-"""``{"verdict": "admit", "stream", "source"}`` or ``{"verdict": "refuse", "code", "message"}``."""
+Verdict = dict[str, str | bool | None]
+"""``{"verdict": "admit", "stream", "source"}``, for HLS players with ``"ladder"``, or
+``{"verdict": "refuse", "code", "message"}``."""
 
 
 class Core(Protocol):
@@ -122,7 +123,7 @@ def core_config(settings: Settings) -> bytes:
             "ring_max_bytes": int(media.ring_size),
             "ring_max_ms": _milliseconds(media.ring_duration.total_seconds()),
             "burst_wait_us": round(media.burst_wait.total_seconds() * 1_000_000),
-            "workers": media.transcode_audio,
+            "workers": True,
             "rtmp": _rtmp_config(settings) if settings.rtmp.enabled else None,
             "hls": _hls_config(settings) if settings.hls.enabled else None,
             "srt": _srt_config(settings) if settings.srt.enabled else None,

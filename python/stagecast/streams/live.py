@@ -72,6 +72,7 @@ class Feed:
     client_ip: str | None
     accepted_on: datetime
     protocol: str = "webrtc"
+    ladder: bool | None = None
     feed_id: str = ""
     started_on: datetime | None = None
     ended_on: datetime | None = None

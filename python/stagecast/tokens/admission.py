@@ -44,6 +44,7 @@ class PublishGrant:
     stream_name: str
     subscribe_requires_auth: bool
     multisource: bool
+    ladder: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class Admission:
             stream_name=stream_name,
             subscribe_requires_auth=row.subscribe_requires_auth,
             multisource=row.multisource,
+            ladder=row.options.get("ladder"),
         )
 
     async def view(

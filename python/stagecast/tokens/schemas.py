@@ -181,6 +181,11 @@ class PublishFeatures(Schema):
     drm: Annotated[bool, _off("DRM", False)] = Field(
         default=False, description="Not available: false."
     )
+    ladder: bool | None = Field(
+        default=None,
+        description="Smaller pictures for HLS players, transcoded while somebody watches; "
+        "null leaves it to the server.",
+    )
     geo_cascade: GeoCascade | None = Field(
         default=None, description="Edge distribution; null means off."
     )
@@ -269,6 +274,7 @@ _NULLABLE = {
     "origin_cluster",
     "update_origin_cluster",
     "enable_utc_insertion",
+    "ladder",
     "priority",
     "encoder_profile_id",
     "geo_cascade",
@@ -316,6 +322,7 @@ class FeatureChanges(Schema):
     enable_thumbnails: Annotated[bool | None, _off("Thumbnails", False, None)] = None
     display_srt_passphrase: Annotated[bool | None, _off("SRT encryption", False, None)] = None
     drm: Annotated[bool | None, _off("DRM", False, None)] = None
+    ladder: bool | None = Field(default=None, description="Null leaves it to the server.")
     priority: Annotated[int | None, _off("Redundant ingest", None)] = None
     encoder_profile_id: Annotated[str | None, _off("Encoder profiles", None)] = None
 

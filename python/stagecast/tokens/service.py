@@ -43,7 +43,7 @@ from stagecast.tokens.schemas import (
 Change = Literal["created", "updated", "deleted"]
 Row = TypeVar("Row", tables.PublishToken, tables.SubscribeToken)
 
-_OPTIONS = ("origin_cluster", "geo_cascade", "enable_utc_insertion")
+_OPTIONS = ("origin_cluster", "geo_cascade", "enable_utc_insertion", "ladder")
 _COLUMNS = {
     "label",
     "is_active",
@@ -255,6 +255,7 @@ class PublishTokenService(TokenService[tables.PublishToken]):
             multisource=row.multisource,
             origin_cluster=options.get("origin_cluster"),
             geo_cascade=geo_cascade,
+            ladder=options.get("ladder"),
             enableUTCInsertion=options.get("enable_utc_insertion"),
             effective_settings=EffectiveSettings(),
         )

@@ -91,6 +91,7 @@ class WhipService:
                 requires_auth=grant.subscribe_requires_auth,
                 client_ip=client.address,
                 accepted_on=utc_now(),
+                ladder=grant.ladder,
             )
         )
         await self._end_if_deleted(answer.session, grant.token)

@@ -8,11 +8,14 @@ import struct
 from dataclasses import dataclass
 from typing import Self
 
-_HELLO, _CONFIG, _FRAME, _END = range(4)
+_HELLO, _CONFIG, _FRAME, _END, _PICTURE, _RUNGS, _RUNG_CONFIG, _RUNG_PICTURE = range(8)
 _CONFIG_HEAD = struct.Struct("!IIB")
 _FRAME_HEAD = struct.Struct("!Iq")
 _END_HEAD = struct.Struct("!I")
-_MAX_MESSAGE = 256 << 10
+_PICTURE_HEAD = struct.Struct("!Iq?")
+_RUNG_CONFIG_HEAD = struct.Struct("!IBHH")
+_RUNG_PICTURE_HEAD = struct.Struct("!IBq?")
+_MAX_MESSAGE = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,46 @@ class Frame:
 
     generation: int
     pts_us: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One encoded picture of a publisher."""
+
+    generation: int
+    pts_us: int
+    keyframe: bool
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rungs:
+    """Which smaller pictures a worker makes: the names of layers, none when the original is small already."""
+
+    generation: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RungConfig:
+    """How pictures of a rung are decoded; ``record`` is an ``avcC``."""
+
+    generation: int
+    rung: int
+    width: int
+    height: int
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RungPicture:
+    """One picture of a rung: NAL units, each behind its length in 32 bits."""
+
+    generation: int
+    rung: int
+    pts_us: int
+    keyframe: bool
     data: bytes
 
 
@@ -65,7 +108,7 @@ class Connection:
         body = {"stream": stream, "source": source, "from": decoded, "to": encoded}
         self._send(_HELLO, json.dumps(body).encode())
 
-    def send(self, message: Config | Frame) -> None:
+    def send(self, message: Config | Frame | Rungs | RungConfig | RungPicture) -> None:
         match message:
             case Config():
                 head = _CONFIG_HEAD.pack(message.generation, message.sample_rate, message.channels)
@@ -73,8 +116,16 @@ class Connection:
             case Frame():
                 head = _FRAME_HEAD.pack(message.generation, message.pts_us)
                 self._send(_FRAME, head + message.data)
+            case Rungs(generation, names):
+                self._send(_RUNGS, _END_HEAD.pack(generation) + json.dumps(names).encode())
+            case RungConfig(generation, rung, width, height, record):
+                head = _RUNG_CONFIG_HEAD.pack(generation, rung, width, height)
+                self._send(_RUNG_CONFIG, head + record)
+            case RungPicture(generation, rung, pts_us, keyframe, data):
+                head = _RUNG_PICTURE_HEAD.pack(generation, rung, pts_us, keyframe)
+                self._send(_RUNG_PICTURE, head + data)
 
-    def receive(self) -> Config | Frame | End | None:
+    def receive(self) -> Config | Frame | Picture | End | None:
         """The next message; `None` when the core has closed the connection."""
         head = self._read.read(5)
         if len(head) < 5:
@@ -94,6 +145,9 @@ class Connection:
                 return Frame(generation, pts_us, body[_FRAME_HEAD.size :])
             case 3:
                 return End(*_END_HEAD.unpack_from(body))
+            case 4:
+                generation, pts_us, keyframe = _PICTURE_HEAD.unpack_from(body)
+                return Picture(generation, pts_us, keyframe, body[_PICTURE_HEAD.size :])
             case _:
                 raise ValueError(f"a message of kind {kind}")
 

@@ -264,6 +264,10 @@ export const strings = {
     secureHint: 'Viewers need a subscribe token. Changes apply to viewers who join from now on.',
     multisource: 'Multisource',
     multisourceHint: 'Several cameras under one stream name, each with its own source ID.',
+    ladder: 'Smaller pictures for HLS',
+    ladderHint:
+      'The server makes 1080p, 720p, 480p and 360p below the original while somebody watches by HLS, so that weak networks keep up. It takes much of a machine. Changes apply to the next broadcast.',
+    ladderChoices: { default: 'Server default', on: 'On', off: 'Off' },
     origins: 'Allowed origins',
     originsHint:
       'Web pages that may publish with this token, one a line: example.com or *.example.com. Empty: all.',
@@ -397,6 +401,7 @@ export const strings = {
     resetLoss: 'Encoders with the old key are refused when they connect again. What is live goes on.',
     resetDone: 'The key is new. Put it into your encoder.',
     stateTitle: 'State',
+    qualityTitle: 'Qualities',
     enabledLabel: 'Enabled',
     enabledHint: 'Disabling ends what is live and refuses encoders and players.',
     dangerTitle: 'Delete livestream',

@@ -167,6 +167,14 @@ export const setLivestreamEnabled = (of: AppOf, id: string, enabled: boolean) =>
   );
 };
 
+export const setLivestreamLadder = (of: AppOf, id: string, ladder: boolean | null) =>
+  unwrap(
+    client.PUT(`${LIVESTREAMS}/{livestream_id}/ladder`, {
+      params: { path: { ...of, livestream_id: id } },
+      body: { ladder },
+    }),
+  );
+
 export const resetLivestreamKey = (of: AppOf, id: string) =>
   unwrap(
     client.POST(`${LIVESTREAMS}/{livestream_id}/reset-stream-key`, {

@@ -977,6 +977,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/client/v4/accounts/{account_id}/realtime/kit/{app_id}/livestreams/{livestream_id}/ladder": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set Livestream Ladder
+         * @description Choose whether HLS players get smaller pictures, from the next time it goes live. Needs an API token with `livestreams:write`.
+         */
+        put: operations["setLivestreamLadder"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/client/v4/accounts/{account_id}/realtime/kit/{app_id}/livestreams/{livestream_id}/reset-stream-key": {
         parameters: {
             query?: never;
@@ -1218,6 +1238,26 @@ export interface paths {
          * @description Let a disabled livestream be used again. Needs an API token with `livestreams:write`.
          */
         put: operations["enableLivestreamOfOrganization"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/livestreams/{livestream_id}/ladder": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set Livestream Ladder
+         * @description Choose whether HLS players get smaller pictures, from the next time it goes live. Needs an API token with `livestreams:write`.
+         */
+        put: operations["setLivestreamLadderOfOrganization"];
         post?: never;
         delete?: never;
         options?: never;
@@ -1700,6 +1740,17 @@ export interface components {
             credential?: string | null;
         };
         /**
+         * LadderChange
+         * @description Whether HLS players get smaller pictures, from the next time the livestream goes live.
+         */
+        LadderChange: {
+            /**
+             * Ladder
+             * @description Smaller pictures for HLS players, transcoded while somebody watches; null leaves it to the server.
+             */
+            ladder: boolean | null;
+        };
+        /**
          * LayerDetails
          * @description A spatial and temporal layer of an encoding, with all below it.
          */
@@ -1796,6 +1847,11 @@ export interface components {
              * @description Hosted player.
              */
             viewer_url: string;
+            /**
+             * Ladder
+             * @description Smaller pictures for HLS players, transcoded while somebody watches; null leaves it to the server.
+             */
+            ladder: boolean | null;
         };
         /**
          * LivestreamCreate
@@ -1807,6 +1863,11 @@ export interface components {
              * @description Letters, digits, `-` and `_`.
              */
             name?: string | null;
+            /**
+             * Ladder
+             * @description Smaller pictures for HLS players, transcoded while somebody watches; null leaves it to the server.
+             */
+            ladder?: boolean | null;
         };
         /**
          * LivestreamDetails
@@ -1880,6 +1941,11 @@ export interface components {
              * @description Hosted player.
              */
             viewer_url: string;
+            /**
+             * Ladder
+             * @description Smaller pictures for HLS players, transcoded while somebody watches; null leaves it to the server.
+             */
+            ladder: boolean | null;
             /** Ingest Seconds */
             ingest_seconds: number;
             /** Viewer Seconds */
@@ -1963,6 +2029,11 @@ export interface components {
              * @description Hosted player.
              */
             viewer_url: string;
+            /**
+             * Ladder
+             * @description Smaller pictures for HLS players, transcoded while somebody watches; null leaves it to the server.
+             */
+            ladder: boolean | null;
             /**
              * Org Id
              * @description The app.
@@ -2462,6 +2533,11 @@ export interface components {
              * @default false
              */
             drm: boolean;
+            /**
+             * Ladder
+             * @description Smaller pictures for HLS players, transcoded while somebody watches; null leaves it to the server.
+             */
+            ladder?: boolean | null;
             /** @description Edge distribution; null means off. */
             geoCascade?: components["schemas"]["GeoCascade"] | null;
             /**
@@ -2612,6 +2688,11 @@ export interface components {
              * @default false
              */
             drm: boolean;
+            /**
+             * Ladder
+             * @description Smaller pictures for HLS players, transcoded while somebody watches; null leaves it to the server.
+             */
+            ladder?: boolean | null;
             /** @description Edge distribution; null means off. */
             geoCascade?: components["schemas"]["GeoCascade"] | null;
             /**
@@ -2708,6 +2789,11 @@ export interface components {
             displaySrtPassphrase?: boolean | null;
             /** Drm */
             drm?: boolean | null;
+            /**
+             * Ladder
+             * @description Null leaves it to the server.
+             */
+            ladder?: boolean | null;
             /** Priority */
             priority?: number | null;
             /** Encoderprofileid */
@@ -2778,6 +2864,11 @@ export interface components {
             displaySrtPassphrase?: boolean | null;
             /** Drm */
             drm?: boolean | null;
+            /**
+             * Ladder
+             * @description Null leaves it to the server.
+             */
+            ladder?: boolean | null;
             /** Priority */
             priority?: number | null;
             /** Encoderprofileid */
@@ -9769,6 +9860,108 @@ export interface operations {
             };
         };
     };
+    setLivestreamLadder: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                livestream_id: string;
+                /** @description The account (`accountId`). */
+                account_id: string;
+                /** @description The app; every account has one. */
+                app_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LadderChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reply_LivestreamOfApp_"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+        };
+    };
     resetLivestreamKey: {
         parameters: {
             query?: never;
@@ -10835,6 +11028,104 @@ export interface operations {
             cookie?: never;
         };
         requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reply_LivestreamOfApp_"];
+                };
+            };
+            /** @description The request is wrong; the message names the field. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description No or wrong credentials. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The token has no right to this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Something else is in the way. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too many requests; see `Retry-After`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+            /** @description The server failed; its log has the details. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RealtimeRefusal"];
+                };
+            };
+        };
+    };
+    setLivestreamLadderOfOrganization: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                livestream_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LadderChange"];
+            };
+        };
         responses: {
             /** @description Successful Response */
             200: {

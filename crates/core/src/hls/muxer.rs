@@ -1,5 +1,6 @@
 //! All renditions of one source, on one timeline.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -24,6 +25,12 @@ const DRIFT_US: i64 = 100_000;
 const LATE_US: i64 = 60_000;
 /// A rendition that is this far behind the others is not offered.
 const STALE_US: i64 = 6_000_000;
+/// Media that goes by without a ladder that was promised, before players are shown the rest.
+const LADDER_US: i64 = 6_000_000;
+/// Cuts of the leading video that rungs of a ladder have not come to yet.
+const MAX_CUTS: usize = 32;
+/// How exact a rung's keyframe is at the time of the original's.
+const SAME_US: i64 = 1_000;
 /// 2025-01-01, where media sequence numbers are counted from.
 const SEQUENCE_EPOCH: i64 = 1_735_689_600;
 /// Bits of it at which discontinuity sequence numbers start: an hour's seconds.
@@ -83,6 +90,40 @@ struct Timeline {
     epoch_us: i64,
 }
 
+/// The rungs of a ladder: video layers that are made from the leading one.
+#[derive(Debug, Default)]
+struct Ladder {
+    /// It is on its way; players are shown nothing before it is there, up to this time.
+    awaited: bool,
+    /// Where media began.
+    began_us: Option<i64>,
+    /// Tracks and layers.
+    rungs: Vec<(Arc<str>, Arc<str>)>,
+    /// Times and numbers of the segments of the leading video.
+    cuts: VecDeque<(i64, u64)>,
+}
+
+impl Ladder {
+    fn has(&self, track: &str, layer: &str) -> bool {
+        self.rungs
+            .iter()
+            .any(|(t, l)| **t == *track && **l == *layer)
+    }
+
+    /// The number of the leading video's segment that begins at this time.
+    fn segment_at(&self, at_us: i64) -> Option<u64> {
+        let mut cuts = self.cuts.iter().rev();
+        cuts.find_map(|&(cut, number)| ((at_us - cut).abs() <= SAME_US).then_some(number))
+    }
+
+    fn add_cut(&mut self, at_us: i64, number: u64) {
+        if self.cuts.len() >= MAX_CUTS {
+            self.cuts.pop_front();
+        }
+        self.cuts.push_back((at_us, number));
+    }
+}
+
 /// The segmenter of a source.
 #[derive(Debug)]
 pub struct Muxer {
@@ -90,6 +131,7 @@ pub struct Muxer {
     wall: Wall,
     first: u64,
     renditions: Vec<Rendition>,
+    ladder: Ladder,
     timeline: Option<Timeline>,
     discontinuity: u64,
     target: Option<u32>,
@@ -108,11 +150,32 @@ impl Muxer {
             wall,
             first,
             renditions: Vec::new(),
+            ladder: Ladder::default(),
             timeline: None,
             discontinuity: first & DISCONTINUITY_BITS,
             target: None,
             ended: false,
             changes: Vec::new(),
+        }
+    }
+
+    /// Smaller pictures are on their way: players are not told of the rest before they are there, as
+    /// players look at what there is once. They wait for some seconds at most.
+    pub fn expect_ladder(&mut self) {
+        self.ladder.awaited = true;
+    }
+
+    /// Which layers of a track are made from the leading video; they begin and are cut where it is.
+    pub fn expect_rungs(&mut self, track: &Arc<str>, layers: &[Arc<str>]) {
+        if layers.is_empty() {
+            self.ladder.awaited = false;
+        }
+        for layer in layers {
+            if !self.ladder.has(track, layer) && self.ladder.rungs.len() < MAX_RENDITIONS {
+                self.ladder
+                    .rungs
+                    .push((Arc::clone(track), Arc::clone(layer)));
+            }
         }
     }
 
@@ -170,15 +233,24 @@ impl Muxer {
             rendition.reconfigure(&frame.config);
             self.take_completed(index);
         }
-        let context = self.context();
         let Some(timeline) = &self.timeline else {
             return;
         };
         let dts_us = frame.dts_us + timeline.offset_us;
         let pts_us = frame.pts_us + timeline.offset_us;
+        self.ladder.began_us.get_or_insert(pts_us);
+        let leads = self.lead() == Some(index);
+        let follows = !leads && self.ladder.has(track, layer);
+        let segment = self.ladder.segment_at(pts_us);
+        let mut context = self.context();
+        context.cut = follows.then_some(segment.is_some());
+        if follows && !self.renditions[index].join(segment) {
+            return;
+        }
         let begins = self.renditions[index].push(frame, (dts_us, pts_us), &context);
         self.take_completed(index);
-        if begins && self.lead() == Some(index) {
+        if begins && leads {
+            self.ladder.add_cut(pts_us, self.renditions[index].number);
             for rendition in &mut self.renditions {
                 if rendition.kind() == Kind::Audio {
                     rendition.add_boundary(pts_us);
@@ -214,6 +286,9 @@ impl Muxer {
         let audios = offered
             .iter()
             .filter(|rendition| rendition.kind() == Kind::Audio);
+        if self.ladder_is_awaited() {
+            return None;
+        }
         let has_video = videos.clone().next().is_some();
         if (has_video && !videos.clone().any(|video| ready(&video)))
             || !audios.clone().all(|audio| ready(&audio))
@@ -226,6 +301,21 @@ impl Muxer {
         listed
             .sort_by_key(|rendition| rendition.config.codec != stagecast_proto::codec::Codec::Aac);
         Some(listed.into_iter().filter_map(describe).collect())
+    }
+
+    /// Whether players are to wait for smaller pictures.
+    fn ladder_is_awaited(&self) -> bool {
+        let began = self.ladder.began_us.unwrap_or_default();
+        let there = |(track, layer): &(Arc<str>, Arc<str>)| {
+            let mut renditions = self.renditions.iter();
+            renditions
+                .any(|r| r.track == *track && r.layer == *layer && !r.store.segments.is_empty())
+        };
+        let rungs = &self.ladder.rungs;
+        self.ladder.awaited
+            && !self.ended
+            && (rungs.is_empty() || !rungs.iter().all(there))
+            && self.reached_us() - began < LADDER_US
     }
 
     /// Whether a video rendition waits for a keyframe to end its segment at.
@@ -266,6 +356,7 @@ impl Muxer {
                 .as_ref()
                 .map_or(0, |timeline| timeline.epoch_us),
             follows_video: self.lead().is_some(),
+            cut: None,
         }
     }
 

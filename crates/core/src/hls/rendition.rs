@@ -41,6 +41,8 @@ pub(super) struct Context {
     pub(super) epoch_us: i64,
     /// Sound is cut where video was.
     pub(super) follows_video: bool,
+    /// Of video that is made from the leading one: whether that was cut here.
+    pub(super) cut: Option<bool>,
 }
 
 /// A frame that waits for its part to be complete; times in units of the timescale.
@@ -190,6 +192,16 @@ impl Rendition {
         self.boundaries.push_back(at_us);
     }
 
+    /// A rung of a ladder begins where the leading video began a segment, with its number. Whether it
+    /// has begun.
+    pub(super) fn join(&mut self, segment: Option<u64>) -> bool {
+        let empty = self.open.is_none() && self.store.segments.is_empty();
+        if let (true, Some(number)) = (empty, segment) {
+            self.number = number;
+        }
+        !empty || segment.is_some()
+    }
+
     /// Frames are missing, or another publisher begins: pictures go on with a keyframe.
     pub(super) fn interrupt(&mut self) {
         self.needs_keyframe = true;
@@ -335,6 +347,9 @@ impl Rendition {
             return true;
         }
         match self.kind() {
+            Kind::Video if context.cut.is_some() => {
+                keyframe && elapsed > 0 && context.cut == Some(true)
+            }
             Kind::Video => {
                 let shortest = match context.target {
                     None => FIRST_SEGMENT_MIN_US,

@@ -80,6 +80,32 @@ impl House {
         self.look();
     }
 
+    fn layer(
+        &mut self,
+        track: &str,
+        layer: &str,
+        config: &Arc<Config>,
+        at_us: i64,
+        keyframe: bool,
+        data: &[u8],
+    ) {
+        let frame = Frame {
+            config: Arc::clone(config),
+            pts_us: at_us,
+            dts_us: at_us,
+            keyframe,
+            capture: self.began + Duration::from_micros(at_us.max(0).cast_unsigned()),
+            data: data.into(),
+        };
+        self.muxer.push(track, layer, &frame);
+        self.look();
+    }
+
+    fn rungs(&mut self, layers: &[&str]) {
+        let layers: Vec<Arc<str>> = layers.iter().map(|&layer| layer.into()).collect();
+        self.muxer.expect_rungs(&"video".into(), &layers);
+    }
+
     fn look(&mut self) {
         for change in self.muxer.changes() {
             match change {
@@ -297,6 +323,75 @@ fn keyframe_is_wanted_when_a_segment_is_long_enough() {
     assert!(house.muxer.wants_keyframe());
     house.frame("video", &video, 130 * 1_000_000 / 30, true, &[7; 500]);
     assert!(!house.muxer.wants_keyframe());
+}
+
+/// Pictures of 30 a second with a keyframe each second, and the same in a smaller size, which comes later.
+fn play_with_rung(house: &mut House, seconds: i64, late: i64) {
+    let video = config(Codec::H264, AVC);
+    let small = config(Codec::H264, &[1, 0x42, 0xc0, 0x1e, 0xff, 0xe1]);
+    for frame in 0..seconds * 30 {
+        house.frame(
+            "video",
+            &video,
+            frame * 1_000_000 / 30,
+            frame % 30 == 0,
+            &[7; 500],
+        );
+        let old = frame - late;
+        if old >= 0 {
+            let at_us = old * 1_000_000 / 30;
+            house.layer("video", "480p", &small, at_us, old % 30 == 0, &[7; 200]);
+        }
+    }
+}
+
+#[test]
+fn rungs_are_cut_where_the_original_is_and_numbered_as_it_is() {
+    for late in [1, 20, 75] {
+        let mut house = House::new(Settings::default());
+        house.muxer.expect_ladder();
+        house.rungs(&["480p"]);
+        play_with_rung(&mut house, 20, late);
+        let (original, rung) = (house.view("video"), house.view("video-480p"));
+        check(&house.playlist("video-480p"));
+        let starts = |view: &View| -> Vec<_> {
+            let all = view.segments.iter();
+            all.map(|s| (s.number, s.head.captured_us, s.duration_us))
+                .collect()
+        };
+        let (original, rung) = (starts(original), starts(rung));
+        assert!(rung.len() >= 5, "{late}: {rung:?}");
+        let first = rung[0].0;
+        let same: Vec<_> = original.iter().filter(|s| s.0 >= first).copied().collect();
+        assert_eq!(same[..rung.len()], rung[..], "{late}");
+    }
+}
+
+#[test]
+fn players_wait_for_rungs_that_were_promised_but_not_for_ever() {
+    let mut house = House::new(Settings::default());
+    house.muxer.expect_ladder();
+    house.play(0, 3_000_000, 30, 30);
+    assert_eq!(house.muxer.listing(), None);
+    house.play(3_000_000, 9_000_000, 30, 30);
+    assert!(house.muxer.listing().is_some(), "no worker ever came");
+
+    let mut house = House::new(Settings::default());
+    house.muxer.expect_ladder();
+    house.rungs(&[]);
+    house.play(0, 3_000_000, 30, 30);
+    assert!(
+        house.muxer.listing().is_some(),
+        "the picture is small already"
+    );
+
+    let mut house = House::new(Settings::default());
+    house.muxer.expect_ladder();
+    house.rungs(&["480p"]);
+    play_with_rung(&mut house, 5, 10);
+    let listing = house.muxer.listing().expect("both are there");
+    let names: Vec<_> = listing.iter().map(|r| r.name.as_str()).collect();
+    assert_eq!(names, ["video", "video-480p"]);
 }
 
 #[test]

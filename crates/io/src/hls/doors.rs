@@ -89,7 +89,7 @@ impl Doors for EngineDoors {
     }
 
     fn read(&self, key: SourceKey) -> Box<dyn Frames> {
-        Box::new(self.frames.read(key))
+        Box::new(self.frames.read_with_ladder(key))
     }
 
     fn ask(&self, ask: Ask) -> Boxed<'_, Verdict> {

@@ -32,7 +32,15 @@ pub(super) struct Refused {
     pub(super) message: Arc<str>,
 }
 
-pub(super) type Outcome = Result<SourceKey, Refused>;
+/// What a player may play.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Admitted {
+    pub(super) source: SourceKey,
+    /// Smaller pictures are made of it.
+    pub(super) ladder: bool,
+}
+
+pub(super) type Outcome = Result<Admitted, Refused>;
 
 #[derive(Debug)]
 struct Slot {
@@ -135,7 +143,14 @@ impl Gate {
             _tell: tell,
         };
         let outcome = match self.doors.ask(ask).await {
-            Verdict::Admit { stream, source } => Ok(SourceKey::new(&stream, source.as_deref())),
+            Verdict::Admit {
+                stream,
+                source,
+                ladder,
+            } => Ok(Admitted {
+                source: SourceKey::new(&stream, source.as_deref()),
+                ladder,
+            }),
             Verdict::Refuse { code, message } => Err(Refused {
                 status: status(&code),
                 message: message.into(),
@@ -226,6 +241,7 @@ mod tests {
                     Verdict::Admit {
                         stream: "a/s".into(),
                         source: None,
+                        ladder: false,
                     }
                 } else {
                     Verdict::Refuse {
@@ -259,7 +275,8 @@ mod tests {
             }));
         }
         for task in tasks {
-            assert_eq!(task.await.unwrap(), Ok(SourceKey::new("a/s", None)));
+            let source = task.await.unwrap().map(|admitted| admitted.source);
+            assert_eq!(source, Ok(SourceKey::new("a/s", None)));
         }
         assert_eq!(doors.asked.load(Ordering::SeqCst), 1);
     }

@@ -135,9 +135,10 @@ impl Service {
             remote: ip,
             origin: request.origin.map(str::to_owned),
         };
-        let source = self.gate.check(key, ask).await?;
+        let admitted = self.gate.check(key, ask).await?;
+        let source = admitted.source;
         let stream = match path.file {
-            File::Multivariant | File::Media(_) => self.streams.open(&source),
+            File::Multivariant | File::Media(_) => self.streams.open(&source, admitted.ladder),
             _ => self.streams.find(&source),
         };
         let stream = stream.ok_or_else(|| not_found("The stream is not live."))?;

@@ -149,8 +149,12 @@ impl Stream {
         mut frames: Box<dyn Frames>,
         settings: Settings,
         idle: Option<Duration>,
+        ladder: bool,
     ) {
         let mut muxer = Muxer::new(settings, wall());
+        if ladder {
+            muxer.expect_ladder();
+        }
         let mut gone: Option<Instant> = Some(Instant::now());
         let mut asked: Option<Instant> = None;
         let mut tick = tokio::time::interval(TICK);
@@ -205,6 +209,7 @@ fn take(muxer: &mut Muxer, event: FrameEvent, gone: &mut Option<Instant>) {
             *gone = None;
             muxer.push(&track, &layer, &frame);
         }
+        FrameEvent::Rungs { track, layers } => muxer.expect_rungs(&track, &layers),
         FrameEvent::Lost => muxer.lost(),
         FrameEvent::End => {
             *gone = Some(Instant::now());

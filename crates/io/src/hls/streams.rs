@@ -33,8 +33,9 @@ impl Streams {
         }
     }
 
-    /// The segmenter of a source; started if the source is live. Call it in the runtime.
-    pub(super) fn open(self: &Arc<Self>, key: &SourceKey) -> Option<Arc<Stream>> {
+    /// The segmenter of a source; started if the source is live, and then not listed before the rungs
+    /// of a ladder are there. Call it in the runtime.
+    pub(super) fn open(self: &Arc<Self>, key: &SourceKey, ladder: bool) -> Option<Arc<Stream>> {
         let mut running = lock(&self.running);
         let found = running
             .get(key)
@@ -63,7 +64,7 @@ impl Streams {
         let frames = self.doors.read(key.clone());
         let (streams, task) = (Arc::clone(self), Arc::clone(&stream));
         tokio::spawn(async move {
-            Arc::clone(&task).run(frames, settings, idle).await;
+            Arc::clone(&task).run(frames, settings, idle, ladder).await;
             streams.close(&task);
         });
         Some(stream)
@@ -92,7 +93,7 @@ impl Streams {
             for key in self.doors.live() {
                 let running = lock(&self.running).get(&key).cloned();
                 if running.is_none_or(|stream| stream.ended.load(Ordering::Relaxed)) {
-                    self.open(&key);
+                    self.open(&key, false);
                 }
             }
         }

@@ -209,7 +209,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Client<'_, S> {
             origin: None,
         };
         match self.context.door.ask(question).await {
-            Verdict::Admit { stream, source } => Ok(SourceKey::new(&stream, source.as_deref())),
+            Verdict::Admit { stream, source, .. } => Ok(SourceKey::new(&stream, source.as_deref())),
             Verdict::Refuse { code, message } => Err(self.refuse(&code, &message)),
         }
     }

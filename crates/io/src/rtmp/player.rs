@@ -66,7 +66,7 @@ where
                 FrameEvent::Begin { .. } => player.restart(),
                 // It does not keep up: its picture would jump from group to group.
                 FrameEvent::Lost => return Err(Over::Stalled(client.context.stall_timeout)),
-                FrameEvent::End => {}
+                FrameEvent::End | FrameEvent::Rungs { .. } => {}
             }
             if written < BATCH {
                 next = frames.try_next();

@@ -63,7 +63,7 @@ pub(super) async fn run(caller: Caller, inbox: Inbox, context: &Context) {
         origin: None,
     };
     let key = match context.door.ask(question).await {
-        Verdict::Admit { stream, source } => SourceKey::new(&stream, source.as_deref()),
+        Verdict::Admit { stream, source, .. } => SourceKey::new(&stream, source.as_deref()),
         Verdict::Refuse { code, message } => {
             tracing::info!(remote = %caller.remote, code, message, "srt: refused");
             return refuse(&caller, Refusal::from_code(&code)).await;
@@ -245,7 +245,7 @@ async fn play(link: &mut Link, key: SourceKey, context: &Context) -> Ended {
             }
             Some(FrameEvent::Begin { .. }) => egress.restart(),
             Some(FrameEvent::Lost) => return Ended::Requested("stalled".into()),
-            Some(FrameEvent::End) | None => {}
+            Some(FrameEvent::End | FrameEvent::Rungs { .. }) | None => {}
         }
         if last_frame.elapsed() > PATIENCE {
             return Ended::Requested("source_ended".into());

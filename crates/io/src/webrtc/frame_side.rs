@@ -11,7 +11,7 @@ use stagecast_core::hub::{Inbound, Source};
 use stagecast_core::packet::Packet;
 use stagecast_core::{Codec, Kind};
 
-use crate::frames::{FrameEvent, Outlet};
+use crate::frames::{FrameEvent, Needs, Outlet};
 
 /// Before it the timeline of a tap begins, so that cached packets have times above zero.
 const HEAD_START: Duration = Duration::from_secs(10);
@@ -34,8 +34,19 @@ pub struct FrameSide {
     companions: FramePublisher,
     /// Up to which time each companion track has frames.
     companion_times: Vec<(Arc<str>, i64)>,
-    /// Which transcoding was asked for: from, to, and who needed it last.
-    transcoding: Option<(Codec, Codec, Instant)>,
+    rungs: Vec<RungState>,
+    /// Which transcoding was asked for: from, to, and when somebody needed it last.
+    transcoding: Vec<(Codec, Codec, Instant)>,
+}
+
+/// A layer that a transcoder makes.
+#[derive(Debug)]
+struct RungState {
+    track: Arc<str>,
+    layer: Arc<str>,
+    newest_us: i64,
+    /// What follows cannot be decoded with what went before.
+    awaits_keyframe: bool,
 }
 
 /// Packets into frames, for all layers of a source.
@@ -63,7 +74,8 @@ impl FrameSide {
             tap: None,
             companions: FramePublisher::default(),
             companion_times: Vec::new(),
-            transcoding: None,
+            rungs: Vec::new(),
+            transcoding: Vec::new(),
         }
     }
 
@@ -78,6 +90,7 @@ impl FrameSide {
         self.tap = None;
         self.companions = FramePublisher::default();
         self.companion_times.clear();
+        self.rungs.clear();
         for outlet in &mut self.outlets {
             outlet.tell(FrameEvent::Begin { generation });
         }
@@ -138,6 +151,46 @@ impl FrameSide {
         news
     }
 
+    /// Give a picture that was made from one of the first video track to those who want it. A worker
+    /// that was started again makes some twice, by an encoder that knows nothing of the former.
+    pub fn push_rung(&mut self, (track, layer): (&Arc<str>, &Arc<str>), frame: &Frame) {
+        let known = self
+            .rungs
+            .iter()
+            .position(|r| r.track == *track && r.layer == *layer);
+        let index = known.unwrap_or_else(|| {
+            self.rungs.push(RungState {
+                track: Arc::clone(track),
+                layer: Arc::clone(layer),
+                newest_us: i64::MIN,
+                awaits_keyframe: true,
+            });
+            self.rungs.len() - 1
+        });
+        let rung = &mut self.rungs[index];
+        let old = frame.pts_us <= rung.newest_us;
+        rung.awaits_keyframe = old || (rung.awaits_keyframe && !frame.keyframe);
+        if rung.awaits_keyframe {
+            return;
+        }
+        rung.newest_us = frame.pts_us;
+        for outlet in self.outlets_of_ladder() {
+            outlet.push(track, layer, frame);
+        }
+    }
+
+    /// Say which such layers will come.
+    pub fn announce_rungs(&mut self, track: &Arc<str>, layers: &[Arc<str>]) {
+        for outlet in self.outlets_of_ladder() {
+            outlet.announce(track, layers);
+        }
+    }
+
+    fn outlets_of_ladder(&mut self) -> impl Iterator<Item = &mut Outlet> {
+        let outlets = self.outlets.iter_mut();
+        outlets.filter(|outlet| outlet.needs() == Needs::Ladder)
+    }
+
     /// The packets of a companion track's frame; none for a codec that WebRTC does not carry.
     pub fn packetize_companion(
         &mut self,
@@ -164,7 +217,7 @@ impl FrameSide {
 
     /// Whether a transcoder was asked for.
     pub fn is_transcoding(&self) -> bool {
-        self.transcoding.is_some()
+        !self.transcoding.is_empty()
     }
 
     /// Begin to put frames together from packets, with those that late readers start from. Gives
@@ -231,43 +284,61 @@ impl FrameSide {
         self.tap.is_some()
     }
 
-    /// What has changed about the need for a transcoder, since the last call.
+    /// What has changed about the need for transcoders since the last call.
     pub fn transcoding(
         &mut self,
         source: &Source,
         viewers: bool,
         now: Instant,
-    ) -> Option<Transcoding> {
-        let needed = self.needed(source, viewers);
-        match (self.transcoding, needed) {
-            (None, Some((from, to))) => {
-                self.transcoding = Some((from, to, now));
-                Some(Transcoding::Wanted(from, to))
+    ) -> Vec<Transcoding> {
+        let needed = [self.sound_needed(source, viewers), self.ladder_needed()];
+        let needed = needed.into_iter().flatten().collect::<Vec<_>>();
+        let mut changes = Vec::new();
+        self.transcoding.retain_mut(|(from, to, since)| {
+            if needed.contains(&(*from, *to)) {
+                *since = now;
+                return true;
             }
-            (Some((from, to, _)), Some(again)) if (from, to) == again => {
-                self.transcoding = Some((from, to, now));
-                None
+            let replaced = needed.iter().any(|(other, _)| other.kind() == from.kind());
+            let over = replaced || now.saturating_duration_since(*since) > LINGER;
+            if over {
+                changes.push(Transcoding::Unwanted(*from, *to));
             }
-            (Some((from, to, since)), other) => {
-                let over = other.is_some() || now.saturating_duration_since(since) > LINGER;
-                over.then(|| {
-                    self.transcoding = None;
-                    Transcoding::Unwanted(from, to)
-                })
+            !over
+        });
+        for (from, to) in needed {
+            if !self.transcoding.iter().any(|t| (t.0, t.1) == (from, to)) {
+                self.transcoding.push((from, to, now));
+                changes.push(Transcoding::Wanted(from, to));
             }
-            (None, None) => None,
         }
+        changes
     }
 
     /// AAC for viewers, who can only take Opus; Opus for readers of frames, many of whose players
     /// can only take AAC.
-    fn needed(&self, source: &Source, viewers: bool) -> Option<(Codec, Codec)> {
+    fn sound_needed(&self, source: &Source, viewers: bool) -> Option<(Codec, Codec)> {
         let has_aac = self.publishes(Codec::Aac);
         let has_opus = self.publishes(Codec::Opus) || packets_have_opus(source);
-        let readers = self.outlets.iter().any(Outlet::wants_all);
+        let readers = self.outlets.iter().any(|o| o.needs() != Needs::Nothing);
         match (has_aac, has_opus) {
             (true, false) if viewers => Some((Codec::Aac, Codec::Opus)),
             (false, true) if readers => Some((Codec::Opus, Codec::Aac)),
+            _ => None,
+        }
+    }
+
+    /// Smaller pictures of a picture that is sent in one size; whether they are made is the control
+    /// plane's choice.
+    fn ladder_needed(&self) -> Option<(Codec, Codec)> {
+        if !self.outlets.iter().any(|o| o.needs() == Needs::Ladder) {
+            return None;
+        }
+        let layers = self.face.tracks().iter().map(|track| &track.layers);
+        let mut layers =
+            layers.filter(|layers| layers.iter().any(|l| l.config.codec.kind() == Kind::Video));
+        match layers.next()?.as_slice() {
+            [only] => Some((only.config.codec, Codec::H264)),
             _ => None,
         }
     }

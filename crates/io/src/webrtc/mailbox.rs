@@ -42,6 +42,28 @@ pub struct Relayed {
     pub packet: Packet,
 }
 
+/// Of a layer that is made from the first video track of a source.
+#[derive(Debug)]
+pub struct LadderNews {
+    /// Which source.
+    pub key: SourceKey,
+    /// The publisher of what it is made from.
+    pub generation: u32,
+    /// Track name.
+    pub track: Arc<str>,
+    /// What there is of it.
+    pub rung: Rung,
+}
+
+/// See [`LadderNews`].
+#[derive(Debug)]
+pub enum Rung {
+    /// These layers will come.
+    Announced(Vec<Arc<str>>),
+    /// A picture of a layer.
+    Picture(Arc<str>, Frame),
+}
+
 /// A message to a media thread.
 #[derive(Debug)]
 pub enum Command {
@@ -172,6 +194,8 @@ pub enum Command {
         /// The frame.
         frame: Frame,
     },
+    /// Of layers that are made from the first video track of a source.
+    Ladder(LadderNews),
     /// A reader of frames of a source that lives here.
     ReadFrames {
         /// Which source.

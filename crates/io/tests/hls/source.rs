@@ -112,6 +112,7 @@ impl Doors for Hands {
             None => Verdict::Admit {
                 stream: format!("a/{}", ask.path),
                 source: None,
+                ladder: false,
             },
         };
         Box::pin(async move { verdict })

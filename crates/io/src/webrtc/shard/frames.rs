@@ -11,8 +11,9 @@ use stagecast_core::id::{SessionId, SourceKey};
 use super::{Entry, Shard};
 use crate::events::Event;
 use crate::frames::Outlet;
-use crate::webrtc::feed::News;
+use crate::webrtc::feed::{Feed, News};
 use crate::webrtc::frame_side::Transcoding;
+use crate::webrtc::mailbox::{LadderNews, Rung};
 use crate::webrtc::session::Session;
 
 impl Shard {
@@ -81,12 +82,10 @@ impl Shard {
         mut frame: Frame,
         now: Instant,
     ) {
-        let Some(&feed) = self.by_key.get(key) else {
+        let Some(entry) = self.feed_of_generation(key, generation) else {
             return;
         };
-        let entry = &mut self.feeds[feed];
-        let over = entry.publisher.is_none() || entry.source.generation != generation;
-        if over || !entry.frames.is_news(track, &frame) {
+        if !entry.frames.is_news(track, &frame) {
             return;
         }
         frame.capture = frame.capture.min(now);
@@ -100,10 +99,29 @@ impl Shard {
             news.awaited |= more.awaited;
         }
         news.new_layer |= entry.frames.push(track, &rid, &frame, now);
-        if quiet && !entry.outbox.is_empty() {
-            self.relaying.push(feed);
+        if let Some(&feed) = self.by_key.get(key) {
+            if quiet && !self.feeds[feed].outbox.is_empty() {
+                self.relaying.push(feed);
+            }
+            self.act_on(feed, news);
         }
-        self.act_on(feed, news);
+    }
+
+    /// Of layers that are made from the publisher's picture.
+    pub(super) fn on_ladder(&mut self, news: &LadderNews) {
+        let track = &news.track;
+        if let Some(entry) = self.feed_of_generation(&news.key, news.generation) {
+            match &news.rung {
+                Rung::Announced(layers) => entry.frames.announce_rungs(track, layers),
+                Rung::Picture(layer, frame) => entry.frames.push_rung((track, layer), frame),
+            }
+        }
+    }
+
+    fn feed_of_generation(&mut self, key: &SourceKey, generation: u32) -> Option<&mut Feed> {
+        let entry = &mut self.feeds[*self.by_key.get(key)?];
+        let current = entry.publisher.is_some() && entry.source.generation == generation;
+        current.then_some(entry)
     }
 
     fn act_on(&mut self, feed: usize, news: News) {
@@ -183,29 +201,29 @@ impl Shard {
             if feed.publisher.is_none() && !feed.frames.is_transcoding() {
                 continue;
             }
-            let Some(change) = feed.frames.transcoding(&feed.source, viewers, now) else {
-                continue;
-            };
-            let stream = feed.source.key.stream.to_string();
-            let source = feed.source.key.source.as_deref().map(str::to_owned);
-            self.shared.events.push(match change {
-                Transcoding::Wanted(from, to) => Event::TranscodeWanted {
-                    stream,
-                    source,
-                    from: from.name(),
-                    to: to.name(),
-                },
-                Transcoding::Unwanted(from, to) => {
-                    over.push(index);
-                    Event::TranscodeUnwanted {
+            for change in feed.frames.transcoding(&feed.source, viewers, now) {
+                let stream = feed.source.key.stream.to_string();
+                let source = feed.source.key.source.as_deref().map(str::to_owned);
+                self.shared.events.push(match change {
+                    Transcoding::Wanted(from, to) => Event::TranscodeWanted {
                         stream,
                         source,
                         from: from.name(),
                         to: to.name(),
+                    },
+                    Transcoding::Unwanted(from, to) => {
+                        over.push(index);
+                        Event::TranscodeUnwanted {
+                            stream,
+                            source,
+                            from: from.name(),
+                            to: to.name(),
+                        }
                     }
-                }
-            });
+                });
+            }
         }
+        over.dedup();
         for feed in over {
             self.drop_idle(feed);
         }

@@ -356,6 +356,7 @@ impl Shard {
                     track,
                     frame,
                 } => self.on_companion(&key, generation, &track, frame, now),
+                Command::Ladder(news) => self.on_ladder(&news),
                 Command::ReadFrames { key, outlet } => self.read_frames(key, outlet, now),
                 Command::AskKeyframes { key } => self.ask_keyframes(&key, now),
                 Command::LeaveFrames { key, reader } => self.leave_frames(&key, reader),
