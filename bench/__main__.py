@@ -1,6 +1,7 @@
 """`make bench`: measure, print, and compare with what is promised.
 
-Usage: python -m bench [micro] [join] [forward] [churn] [hls] [--viewers N] [--joins N] [--cycles N] [--seconds N]
+Usage: python -m bench [micro] [join] [forward] [churn] [hls] [glass]
+    [--viewers N] [--joins N] [--cycles N] [--seconds N]
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import churn, forward, hls, join, micro
+from bench import churn, forward, glass, hls, join, micro
 from bench.figures import machine
 
-PARTS = ("micro", "join", "forward", "churn", "hls")
+PARTS = ("micro", "join", "forward", "churn", "hls", "glass")
 ARTIFACTS = Path(__file__).parent / ".artifacts"
 
 JOIN_P95_MS = 500
@@ -24,6 +25,7 @@ FORWARD_P99_MS = 5
 RSS_GROWTH_MIB = 5
 HLS_P50_MS = 1000
 HLS_P95_MS = 1300
+RTMP_TO_WHEP_P50_MS = 300
 # Worker threads and kept-alive connections come and go; a leak of 800 viewers is 800.
 WOBBLE = 8
 
@@ -31,7 +33,7 @@ WOBBLE = 8
 def main() -> int:
     """Run what is asked for (all by default); 1 when a promise is broken."""
     parser = argparse.ArgumentParser(prog="python -m bench")
-    parser.add_argument("parts", nargs="*", metavar="micro|join|forward|churn|hls")
+    parser.add_argument("parts", nargs="*", metavar="micro|join|forward|churn|hls|glass")
     parser.add_argument("--joins", type=int, default=50)
     parser.add_argument("--viewers", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=20)
@@ -64,6 +66,9 @@ def main() -> int:
     if "hls" in parts:
         results["hls"] = hls.measure(max(options.seconds, 60))
         verdicts.append(_print_hls(results["hls"]))
+    if "glass" in parts:
+        results["glass"] = glass.measure(max(options.seconds, 30))
+        verdicts.append(_print_glass(results["glass"]))
 
     ARTIFACTS.mkdir(exist_ok=True)
     path = ARTIFACTS / "bench.json"
@@ -90,6 +95,21 @@ def _print_hls(figures: dict[str, Any]) -> bool:
     kept = _verdict(f"p50 <= {HLS_P50_MS} ms", latency["p50"] <= HLS_P50_MS)
     kept &= _verdict(f"p95 <= {HLS_P95_MS} ms", latency["p95"] <= HLS_P95_MS)
     return kept & _verdict("no stall", figures["stalls"] == 0)
+
+
+def _print_glass(figures: dict[str, Any]) -> bool:
+    print("\nRTMP from ffmpeg, 720p30, glass to glass in Chromium, by the time in the picture")
+    for name, label in (("whep", "WHEP"), ("hls", "LL-HLS in hls.js")):
+        latency, stalls = figures[name]["latency_ms"], figures[name]["stalls"]
+        print(
+            f"  {label:16} p50 {latency['p50']:6.0f}   p95 {latency['p95']:6.0f} ms   "
+            f"{latency['count']} pictures, {stalls} stalls"
+        )
+    whep, live = figures["whep"]["latency_ms"], figures["hls"]["latency_ms"]
+    kept = _verdict(f"WHEP p50 <= {RTMP_TO_WHEP_P50_MS} ms", whep["p50"] <= RTMP_TO_WHEP_P50_MS)
+    kept &= _verdict(f"LL-HLS p50 <= {HLS_P50_MS} ms", live["p50"] <= HLS_P50_MS)
+    kept &= _verdict(f"LL-HLS p95 <= {HLS_P95_MS} ms", live["p95"] <= HLS_P95_MS)
+    return kept & _verdict("no stall", figures["hls"]["stalls"] == 0)
 
 
 def _print_join(name: str, figures: dict[str, Any]) -> bool:

@@ -43,7 +43,7 @@ class Server:
             "STAGECAST_DATA": self._data.name,
             "STAGECAST_HTTP__PORT": str(self._port),
             "STAGECAST_MEDIA__PORT": str(free_port()),
-            "STAGECAST_RTMP__PORT": "0",
+            "STAGECAST_RTMP__PORT": str(free_port()),
             "STAGECAST_RTMP__TLS_PORT": "0",
             "STAGECAST_HLS__PORT": "0",
             "STAGECAST_SRT__PORT": "0",
@@ -97,6 +97,11 @@ class Server:
     @property
     def viewer(self) -> str:
         return f"http://127.0.0.1:{self._port}/viewer?streamId={self.account}/{STREAM}"
+
+    @property
+    def rtmp(self) -> str:
+        port = self._environment["STAGECAST_RTMP__PORT"]
+        return f"rtmp://127.0.0.1:{port}/v2/pub/{STREAM}?token={self.token}"
 
     @property
     def whep(self) -> str:
