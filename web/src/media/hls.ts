@@ -28,6 +28,10 @@ const WAIT_MS = 2_000;
 const RETRY_MS = 1_000;
 /** A window that is shorter is only what live playback needs. */
 const MIN_SEEKABLE_SECONDS = 45;
+/** Playing that starts this far behind where it should is moved there as soon as that is loaded, … */
+const LATE_START_SECONDS = 0.3;
+/** … which a player that has played for so long no longer does. */
+const START_SECONDS = 5;
 /** Answers that will not change by asking again. */
 const FINAL = new Set([400, 401, 403]);
 
@@ -139,6 +143,7 @@ export class HlsFeed extends Emitter<WhepEvents> {
       });
       hls.on(Hls.Events.FRAG_BUFFERED, () => {
         if (this.#state.name !== 'playing') this.#set({ name: 'playing' });
+        this.#startLive(hls);
       });
       hls.on(Hls.Events.ERROR, (_, { fatal, type }) => {
         if (!fatal) return;
@@ -150,6 +155,18 @@ export class HlsFeed extends Emitter<WhepEvents> {
       hls.attachMedia(this.#options.video);
       hls.loadSource(url);
     });
+  }
+
+  /** What was loaded first has become old while the rest was: begin with what is new. */
+  #startLive(hls: HlsJs): void {
+    const { video } = this.#options;
+    const { played, buffered } = video;
+    const live = hls.liveSyncPosition;
+    if (played.length !== 1 || played.end(0) - played.start(0) > START_SECONDS) return;
+    if (live === null || live - video.currentTime < LATE_START_SECONDS) return;
+    for (let i = 0; i < buffered.length; i += 1) {
+      if (buffered.start(i) <= video.currentTime && live < buffered.end(i)) video.currentTime = live;
+    }
   }
 
   #playNatively(url: string, signal: AbortSignal): Promise<'ended' | 'played'> {
