@@ -1,7 +1,7 @@
 //! What was sent and is not yet reported on: a ring of twelve bytes a packet.
 //!
-//! It starts small and doubles, up to [`MAX_PACKETS`], only while reports do come and packets are
-//! still in flight when their place is needed, so that it settles at the size that rate and round
+//! It starts small and doubles, up to [`MAX_PACKETS`], only while reports do come and have not yet come to the
+//! packet whose place is needed, so that it settles at the size that rate and round
 //! trip ask for. A receiver that reports on packets never sent, or twice, finds nothing.
 
 use std::time::Duration;
@@ -64,7 +64,8 @@ pub(super) struct History {
     /// Places in use, ending before `next`.
     len: usize,
     newest: Stamp,
-    reports_come: bool,
+    /// The highest number that was reported on; what is below is awaited no more.
+    reported: Option<u64>,
 }
 
 impl History {
@@ -74,7 +75,7 @@ impl History {
             next: 0,
             len: 0,
             newest: Stamp::default(),
-            reports_come: false,
+            reported: None,
         }
     }
 
@@ -107,9 +108,10 @@ impl History {
         if back > self.len as u64 {
             return None;
         }
-        self.reports_come = true;
+        let seq = self.next - back;
+        self.reported = self.reported.max(Some(seq));
         let sent_by = self.newest;
-        let index = self.index(self.next - back);
+        let index = self.index(seq);
         let entry = &mut self.entries[index];
         let age = (sent_by.as_micros() as u32).wrapping_sub(entry.at);
         let sent = Sent {
@@ -137,11 +139,12 @@ impl History {
 
     fn append(&mut self, entry: Entry) {
         if self.len == self.entries.len() {
-            let oldest = self.entries[self.index(self.next - self.len as u64)];
+            let seq = self.next - self.len as u64;
+            let oldest = self.entries[self.index(seq)];
             let age = (self.newest.as_micros() as u32).wrapping_sub(oldest.at);
             let awaited = oldest.state == State::InFlight
                 && Duration::from_micros(age.into()) < MAX_AGE
-                && self.reports_come;
+                && self.reported.is_some_and(|reported| seq > reported);
             if awaited && self.len < MAX_PACKETS {
                 self.grow();
             } else {

@@ -71,6 +71,8 @@ const SILENCE_AGAIN: Duration = Duration::from_millis(500);
 const SILENT_BACKOFF: f64 = 0.7;
 /// A change of the rate in use by this factor is a step.
 const CHANGED_RATE: f64 = 1.2;
+/// Packets that room is kept for between reports.
+const USUAL_REPORT: usize = 256;
 const FIRST_RTT: Duration = Duration::from_millis(100);
 
 /// Limits of an estimator.
@@ -438,6 +440,9 @@ impl Estimator {
             let smoothed = |rtt: Duration| sample.min((rtt * 7 + sample) / 8);
             self.rtt = Some(self.rtt.map_or(sample, smoothed));
         }
+        // The first report may be about seconds; those that follow are about a tenth of one.
+        arrived.clear();
+        arrived.shrink_to(USUAL_REPORT);
         self.arrived = arrived;
     }
 

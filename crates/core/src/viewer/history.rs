@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use crate::hub::{Origin, Patch};
 
-/// Packets remembered at first: more than a second of audio.
-const INITIAL: usize = 64;
+/// Packets remembered at first, which is enough for 2.5 Mbit/s: growing step by step would leave holes in memory.
+const INITIAL: usize = 256;
 /// Packets remembered at most.
 const MAX: usize = 2048;
-/// Time that should be covered.
-const COVER: Duration = Duration::from_secs(1);
+/// Time that should be covered: two long round trips. What is repaired later, no player waits for.
+const COVER: Duration = Duration::from_millis(700);
 /// A packet is sent again at most so often.
 const MAX_RESENDS: u8 = 3;
 
@@ -68,7 +68,14 @@ impl History {
         let young = |old: &Slot| old.seq != seq && at.saturating_sub(old.at) < cover;
         let index = self.index(seq);
         if self.slots.len() < MAX && self.slots[index].as_ref().is_some_and(young) {
-            self.grow();
+            self.resize(self.slots.len() * 2);
+        } else if index == 0 && self.slots.len() > INITIAL {
+            // Once a turn: a start that caught up with live took more room than what follows does.
+            let half = self.slots.len() / 2;
+            let middle = self.index(seq.wrapping_sub(half as u32));
+            if !self.slots[middle].as_ref().is_some_and(young) {
+                self.resize(half);
+            }
         }
         self.newest = self.newest.max(sent.seq);
         let index = self.index(seq);
@@ -139,12 +146,15 @@ impl History {
         now.saturating_duration_since(began).as_millis() as u32
     }
 
-    fn grow(&mut self) {
-        let wider = vec![None; self.slots.len() * 2];
-        let old = std::mem::replace(&mut self.slots, wider);
+    /// Keep the newest packets, in so many places.
+    fn resize(&mut self, places: usize) {
+        let old = std::mem::replace(&mut self.slots, vec![None; places]);
+        let oldest = (self.newest as u32).wrapping_sub(places as u32);
         for slot in old.into_iter().flatten() {
-            let index = self.index(slot.seq);
-            self.slots[index] = Some(slot);
+            if slot.seq.wrapping_sub(oldest) as i32 > 0 {
+                let index = self.index(slot.seq);
+                self.slots[index] = Some(slot);
+            }
         }
     }
 }
@@ -191,17 +201,35 @@ mod tests {
     }
 
     #[test]
-    fn memory_grows_to_cover_a_second_and_no_further() {
+    fn memory_grows_to_cover_some_time_and_no_further() {
         let t0 = Instant::now();
         let mut history = History::default();
         for seq in 0..5000u64 {
             history.push(sent(seq), t0 + MS(seq));
         }
         assert_eq!(history.slots.len(), 1024);
-        assert!(history.find((5000 - 900) as u16).is_some());
+        assert!(history.find((5000 - 700) as u16).is_some());
         for seq in 5000..50_000u64 {
             history.push(sent(seq), t0 + MS(5000));
         }
         assert_eq!(history.slots.len(), MAX);
+    }
+
+    #[test]
+    fn memory_shrinks_after_a_burst() {
+        let t0 = Instant::now();
+        let mut history = History::default();
+        for seq in 0..3000u64 {
+            history.push(sent(seq), t0);
+        }
+        assert_eq!(history.slots.len(), MAX);
+        let at = |seq: u64| t0 + MS(seq * 4);
+        for seq in 3000..12_000u64 {
+            history.push(sent(seq), at(seq));
+        }
+        assert_eq!(history.slots.len(), 256);
+        for seq in 11_800..12_000u64 {
+            assert_eq!(history.find(seq as u16).map(|s| s.seq), Some(seq));
+        }
     }
 }

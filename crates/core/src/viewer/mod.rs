@@ -50,7 +50,7 @@ const RTCP_ROOM: usize = 512;
 pub struct Viewer {
     connection: Connection,
     addresses: Addresses,
-    offer: Session,
+    remote: Remote,
     restarts: u32,
     keys: Option<(Sealer, Opener)>,
     reader: Reader,
@@ -74,6 +74,14 @@ impl std::fmt::Debug for Viewer {
             .field("ended", &self.ended)
             .finish_non_exhaustive()
     }
+}
+
+/// What is kept of the peer's offer.
+#[derive(Debug)]
+struct Remote {
+    ufrag: String,
+    password: String,
+    mids: Vec<String>,
 }
 
 /// What a datagram brought about.
@@ -118,12 +126,18 @@ impl Viewer {
             ssrcs,
         )?;
         let connection = connect(identity, credentials, &offer, now)?;
+        let (ufrag, password) = ice_credentials(&offer);
+        let remote = Remote {
+            ufrag: ufrag.to_owned(),
+            password: password.to_owned(),
+            mids: offer.media.iter().map(|m| m.mid.clone()).collect(),
+        };
         let kinds: Vec<Kind> = lines.iter().map(|l| l.kind).collect();
         let first = |i: usize| u16::from_be_bytes([random[i], random[i + 1]]);
         let viewer = Self {
             connection,
             addresses,
-            offer,
+            remote,
             restarts: 0,
             keys: None,
             reader: Reader::new(&kinds, policy, first(4)),
@@ -316,16 +330,13 @@ impl Viewer {
         if_match: Option<&str>,
         fresh: Credentials,
     ) -> Result<Option<String>, Refusal> {
-        let remote = ice_credentials(&self.offer);
+        let remote = (&*self.remote.ufrag, &*self.remote.password);
         let Some((ufrag, pwd)) = check_patch(fragment, if_match, remote, &self.etag())? else {
             return Ok(None);
         };
         self.connection.restart(fresh, &ufrag, now);
         self.restarts += 1;
-        for media in &mut self.offer.media {
-            media.ice_ufrag = Some(ufrag.clone());
-            media.ice_pwd = Some(pwd.clone());
-        }
+        (self.remote.ufrag, self.remote.password) = (ufrag, pwd);
         let local = self.connection.local();
         let answer = Fragment {
             ufrag: Some(local.ufrag.clone()),
@@ -333,7 +344,7 @@ impl Viewer {
             candidates: answer::candidates(&self.addresses),
             end_of_candidates: true,
         };
-        let mids: Vec<&str> = self.offer.media.iter().map(|m| m.mid.as_str()).collect();
+        let mids: Vec<&str> = self.remote.mids.iter().map(String::as_str).collect();
         let kind = self.streams.first().map_or(Kind::Video, Stream::kind);
         Ok(Some(answer.to_sdp(kind, &mids)))
     }
