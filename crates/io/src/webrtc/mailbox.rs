@@ -5,7 +5,6 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
 use mio::net::TcpStream;
@@ -17,6 +16,7 @@ use stagecast_core::id::{SessionId, SourceKey};
 use stagecast_core::packet::Packet;
 use stagecast_core::session::{Credentials, Ended, Refusal};
 
+use super::bell::Bell;
 use super::session::Session;
 use crate::engine::Patched;
 use crate::frames::Outlet;
@@ -224,7 +224,7 @@ pub enum Command {
 pub struct Mailbox {
     commands: mpsc::Sender<Command>,
     waker: Waker,
-    rung: Arc<AtomicBool>,
+    bell: Arc<Bell>,
 }
 
 /// The receiving side, with the poll that its waker rings.
@@ -233,7 +233,7 @@ pub struct Inbox {
     /// The thread's poll.
     pub poll: Poll,
     commands: mpsc::Receiver<Command>,
-    rung: Arc<AtomicBool>,
+    bell: Arc<Bell>,
 }
 
 impl Mailbox {
@@ -242,17 +242,17 @@ impl Mailbox {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         let (sender, receiver) = mpsc::channel();
-        let rung = Arc::new(AtomicBool::new(false));
+        let bell = Arc::new(Bell::new());
         let inbox = Inbox {
             poll,
             commands: receiver,
-            rung: Arc::clone(&rung),
+            bell: Arc::clone(&bell),
         };
         Ok((
             Self {
                 commands: sender,
                 waker,
-                rung,
+                bell,
             },
             inbox,
         ))
@@ -262,7 +262,7 @@ impl Mailbox {
     pub fn send(&self, command: Command) {
         // A thread that has stopped takes nothing any more: shutdown.
         if self.commands.send(command).is_ok()
-            && !self.rung.swap(true, Ordering::AcqRel)
+            && self.bell.ring()
             && let Err(error) = self.waker.wake()
         {
             tracing::error!(%error, "cannot wake a media thread");
@@ -278,6 +278,6 @@ impl Inbox {
 
     /// To be called before looking for messages after a wake-up.
     pub fn answer_bell(&self) {
-        self.rung.store(false, Ordering::Release);
+        self.bell.answer();
     }
 }

@@ -4,6 +4,7 @@
 //! loop), [`session`] (whom it serves), [`feed`] (a source on a thread), [`udp`] and [`tcp`] (the wire).
 
 pub mod alarm;
+mod bell;
 pub mod client;
 pub mod feed;
 pub mod frame_session;
@@ -14,3 +15,8 @@ pub mod shard;
 pub mod tcp;
 pub mod udp;
 pub mod wheel;
+
+/// What [`bell`] is made of.
+mod atomic {
+    pub use std::sync::atomic::{AtomicBool, Ordering};
+}
