@@ -17,8 +17,8 @@ use stagecast_core::id::{SessionId, SourceKey};
 use stagecast_core::packet::Format;
 use stagecast_core::session::offer::{self, Role};
 use stagecast_core::session::{
-    Addresses, Credentials, Ended, PublishOptions, Publisher, Refusal, RtcViewer, SessionConfig,
-    ViewerSetup, is_candidate_address,
+    Addresses, Credentials, Ended, Mint, PublishOptions, Publisher, Refusal, RtcViewer,
+    SessionConfig, ViewerSetup, is_candidate_address,
 };
 use stagecast_core::viewer::Viewer;
 use stagecast_core::viewer::answer::can_be_passive;
@@ -211,6 +211,8 @@ pub struct Shared {
     pub generations: AtomicU32,
     /// Set once, when the engine closes.
     pub closing: AtomicBool,
+    /// Names and secrets of sessions.
+    pub mint: Mint,
 }
 
 /// A lock whose holder panicked is still good: what it guards is replaced whole.
@@ -219,6 +221,10 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
+    fn credentials(&self, thread: usize) -> Credentials {
+        self.mint.issue(thread, random())
+    }
+
     /// The thread on which all publishers of a stream live.
     pub fn home(&self, key: &SourceKey) -> usize {
         use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -329,6 +335,7 @@ impl Engine {
             reports: (0..count).map(|_| Mutex::default()).collect(),
             generations: AtomicU32::new(1),
             closing: AtomicBool::new(false),
+            mint: Mint::new(&random()),
         });
         let runtime = Runtime::start().map_err(|e| invalid("cannot start network threads", &e))?;
         let mut threads = Vec::new();
@@ -457,7 +464,7 @@ impl Engine {
         let id = SessionId::from_random(random());
         let (publisher, sdp) = Publisher::answer(
             &self.shared.sessions,
-            credentials(home),
+            self.shared.credentials(home),
             self.addresses(local),
             offer,
             options,
@@ -483,7 +490,7 @@ impl Engine {
         let id = SessionId::from_random(random());
         let parsed = offer::parse(offer, Role::Viewer)?;
         let setup = ViewerSetup {
-            credentials: credentials(thread),
+            credentials: self.shared.credentials(thread),
             addresses: self.addresses(local),
             formats: &live.formats,
             policy: self.shared.policy,
@@ -520,7 +527,7 @@ impl Engine {
             session: id,
             fragment: fragment.to_owned(),
             if_match: if_match.map(str::to_owned),
-            fresh: credentials(thread),
+            fresh: self.shared.credentials(thread),
             reply,
         };
         self.shared.mailboxes[thread].send(command);
@@ -634,13 +641,4 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the system has a random source");
     bytes
-}
-
-/// ICE credentials of a session on a thread; the first two characters of the
-/// user fragment name the thread, so any thread can route a binding request.
-fn credentials(thread: usize) -> Credentials {
-    Credentials {
-        ufrag: format!("{thread:02x}{:016x}", u64::from_be_bytes(random())),
-        password: format!("{:032x}", u128::from_be_bytes(random())),
-    }
 }

@@ -84,6 +84,38 @@ pub fn binding_username(datagram: &[u8]) -> Option<(&str, &str)> {
     (fits(ours) && fits(theirs)).then_some((ours, theirs))
 }
 
+/// What the MESSAGE-INTEGRITY of a message is made over, and its value.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Integrity<'a> {
+    /// The header, with a length that ends where MESSAGE-INTEGRITY does.
+    pub header: [u8; HEADER_LEN],
+    /// The attributes before it.
+    pub attributes: &'a [u8],
+    /// The HMAC-SHA1 of both, if the message is genuine.
+    pub tag: &'a [u8; 20],
+}
+
+/// The integrity check of a message (RFC 8489 §14.5), if it has one.
+pub fn integrity(datagram: &[u8]) -> Option<Integrity<'_>> {
+    if !is_stun(datagram) {
+        return None;
+    }
+    let (header, body) = datagram.split_first_chunk::<HEADER_LEN>()?;
+    let others = |(kind, _): &(u16, &[u8])| *kind != MESSAGE_INTEGRITY;
+    let room = |(_, value): (u16, &[u8])| 4 + value.len().next_multiple_of(4);
+    let before: usize = attributes(body).take_while(others).map(room).sum();
+    let (kind, tag) = attributes(body.get(before..)?).next()?;
+    let tag: &[u8; 20] = tag.try_into().ok().filter(|_| kind == MESSAGE_INTEGRITY)?;
+    let mut header = *header;
+    let len = (before + 4 + tag.len()) as u16;
+    header[2..4].copy_from_slice(&len.to_be_bytes());
+    Some(Integrity {
+        header,
+        attributes: &body[..before],
+        tag,
+    })
+}
+
 /// Type and value of each attribute; ends at the first that does not fit (RFC 8489 §14).
 fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
@@ -119,6 +151,20 @@ mod tests {
         let request = hex(REQUEST);
         assert_eq!(classify(&request), Datagram::Stun);
         assert_eq!(binding_username(&request), Some(("evtj", "h6vY")));
+    }
+
+    #[test]
+    fn sample_request_of_rfc_5769_has_its_integrity_before_the_fingerprint() {
+        let request = hex(REQUEST);
+        let found = integrity(&request).unwrap();
+        assert_eq!(found.tag[..4], [0x9a, 0xea, 0xa7, 0x0c]);
+        assert_eq!(found.header[..4], [0, 1, 0, 0x50], "without FINGERPRINT");
+        assert_eq!(found.attributes, &request[20..request.len() - 24 - 8]);
+        assert_eq!(
+            integrity(&message(BINDING_REQUEST, &hex("00080002 abcd0000"))),
+            None
+        );
+        assert_eq!(integrity(&message(BINDING_REQUEST, &[])), None);
     }
 
     #[test]

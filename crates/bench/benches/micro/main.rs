@@ -1,5 +1,5 @@
 //! What a packet costs in the core, without sockets: sealing, rewriting and sealing, fan-out
-//! to 1 to 1,000 viewers, a storm of NACKs, a join.
+//! to 1 to 1,000 viewers, a storm of NACKs, a stranger's request, a join.
 //!
 //! Prints one JSON object: for each benchmark nanoseconds (thread CPU time) and, where the
 //! machine counts them, instructions, both for one operation; the best of several rounds.
@@ -12,8 +12,10 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use stagecast_core::outbox::Outbox;
+use stagecast_core::session::Mint;
 use stagecast_core::srtp::{Profile, contexts};
 use stagecast_proto::rtp::HeaderWriter;
+use stagecast_proto::stun::binding_username;
 
 use counter::{Cost, Counter};
 use scene::Scene;
@@ -65,6 +67,10 @@ fn main() {
         let mut scene = Scene::new(100);
         let (operations, cost) = best(&mut counter, |counter| nack_storm(counter, &mut scene));
         report("nack_storm", operations, cost);
+    }
+    if wanted("stranger") {
+        let (operations, cost) = best(&mut counter, stranger);
+        report("stranger", operations, cost);
     }
     if wanted("join") {
         let (operations, cost) = best(&mut counter, join);
@@ -158,6 +164,44 @@ fn nack_storm(counter: &mut Counter, scene: &mut Scene) -> (usize, Cost) {
         "{sent} packets were sent again"
     );
     (sent, total)
+}
+
+/// A binding request of someone who knows a session's name and not its password, on any thread; an operation
+/// is one of them.
+fn stranger(counter: &mut Counter) -> (usize, Cost) {
+    const COUNT: usize = 20_000;
+    let mint = Mint::new(&[7; 32]);
+    let name = format!("{}:them", mint.issue(1, [7; 8]).ufrag);
+    let attribute = |kind: u16, value: &[u8]| {
+        let head = [kind.to_be_bytes(), (value.len() as u16).to_be_bytes()].concat();
+        let padding = vec![0; value.len().next_multiple_of(4) - value.len()];
+        [&head, value, &padding].concat()
+    };
+    // USERNAME, PRIORITY, ICE-CONTROLLING and MESSAGE-INTEGRITY, as a browser sends them.
+    let attributes = [
+        attribute(0x0006, name.as_bytes()),
+        attribute(0x0024, &[1; 4]),
+        attribute(0x802a, &[2; 8]),
+        attribute(0x0008, &[3; 20]),
+    ]
+    .concat();
+    let len = (attributes.len() as u16).to_be_bytes();
+    let request = [
+        &[0, 1],
+        &len[..],
+        &[0x21, 0x12, 0xa4, 0x42],
+        &[9; 12],
+        &attributes,
+    ]
+    .concat();
+    let cost = counter.measure(|| {
+        for _ in 0..COUNT {
+            let named = binding_username(std::hint::black_box(&request));
+            let (ours, _) = named.expect("a request that names a session");
+            assert!(!mint.is_genuine(ours, &request));
+        }
+    });
+    (COUNT, cost)
 }
 
 /// The server's part of a join: offer, answer, ICE, DTLS; an operation is one viewer.

@@ -7,6 +7,7 @@
 //! have in common is [`peer::Peer`]. After every call that may change something the driver
 //! drains `poll` until it yields a timeout.
 
+mod mint;
 pub mod offer;
 pub mod peer;
 mod publisher;
@@ -24,6 +25,7 @@ use crate::hub::ReaderPolicy;
 use crate::packet::Format;
 use crate::viewer::connection::Identity;
 
+pub use mint::Mint;
 pub use publisher::{PublishOptions, Publisher, PublisherEvent};
 pub use rtc_viewer::RtcViewer;
 

@@ -6,6 +6,7 @@
 #[path = "../counting/mod.rs"]
 mod counting;
 mod network;
+mod strangers;
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -114,7 +114,15 @@ impl Shard {
             self.totals.datagrams_dropped += 1;
             return;
         };
-        if let Some(&slot) = self.by_ufrag.get(ours) {
+        let here = self.by_ufrag.get(ours).copied();
+        let elsewhere = self.thread_of(ours).filter(|_| way.thread().is_none());
+        // Nothing is done, and nobody troubled, for a name alone.
+        let named = here.is_some() || elsewhere.is_some();
+        if !named || !self.shared.mint.is_genuine(ours, bytes) {
+            self.totals.datagrams_dropped += 1;
+            return;
+        }
+        if let Some(slot) = here {
             let taken = self.feed_session(slot, path, bytes, now);
             if let Some(from) = way.thread().filter(|_| taken) {
                 let command = Command::Route {
@@ -124,11 +132,8 @@ impl Shard {
                 self.shared.mailboxes[from].send(command);
                 self.redirect(slot, path);
             }
-            return;
-        }
-        match self.thread_of(ours).filter(|_| way.thread().is_none()) {
-            Some(thread) => self.hand_over(thread, source, local, bytes),
-            None => self.totals.datagrams_dropped += 1,
+        } else if let Some(thread) = elsewhere {
+            self.hand_over(thread, source, local, bytes);
         }
     }
 
