@@ -73,6 +73,8 @@ const SILENT_BACKOFF: f64 = 0.7;
 const CHANGED_RATE: f64 = 1.2;
 /// Packets that room is kept for between reports.
 const USUAL_REPORT: usize = 256;
+/// Packets that reports miss, to be told of; when there are more, sending them again does not help.
+const MAX_NEWLY_LOST: usize = 64;
 const FIRST_RTT: Duration = Duration::from_millis(100);
 
 /// Limits of an estimator.
@@ -164,6 +166,7 @@ pub struct Estimator {
     proven: Option<(Instant, Bitrate)>,
     foreign_queue: Option<Instant>,
     arrived: Vec<Arrived>,
+    newly_lost: Vec<u16>,
     leaving: Option<Leaving>,
 }
 
@@ -212,6 +215,7 @@ impl Estimator {
             proven: None,
             foreign_queue: None,
             arrived: Vec::new(),
+            newly_lost: Vec::new(),
             leaving: None,
         }
     }
@@ -284,7 +288,12 @@ impl Estimator {
             };
             newest_sent = newest_sent.max(Some(sent.at));
             match news {
-                News::Lost(sent) => self.loss.on_packet(sent.bytes, true),
+                News::Lost(sent) => {
+                    self.loss.on_packet(sent.bytes, true);
+                    if self.newly_lost.len() < MAX_NEWLY_LOST {
+                        self.newly_lost.push(seq);
+                    }
+                }
                 News::Arrived(sent) => self.loss.on_packet(sent.bytes, false),
                 News::ArrivedLate(sent) => self.loss.on_late_arrival(sent.bytes),
             }
@@ -404,6 +413,25 @@ impl Estimator {
     /// Share of bytes lost lately, 0 to 1.
     pub fn loss(&self) -> f64 {
         self.loss.average()
+    }
+
+    /// Share that the path loses whatever is sent, 0 to 1. Receiver reports cannot tell that from loss by
+    /// congestion.
+    pub fn inherent_loss(&self) -> f64 {
+        match self.heard {
+            Some(_) => 1.0 - 1.0 / self.loss.inherent_scale(),
+            None => self.reports.loss(),
+        }
+    }
+
+    /// Low 16 bits of the numbers of packets that reports have missed since [`forget_lost`](Self::forget_lost).
+    pub fn newly_lost(&self) -> &[u16] {
+        &self.newly_lost
+    }
+
+    /// What reports have missed so far has been dealt with.
+    pub fn forget_lost(&mut self) {
+        self.newly_lost.clear();
     }
 
     /// The queue did not drain while nothing was sent: it is another's, or the path is longer now.

@@ -15,6 +15,7 @@ const GROWTH: f64 = 1.05;
 const MAX_OVER_SENT: f64 = 1.5;
 /// Reports come at random intervals; loss is judged at most this often.
 const MIN_INTERVAL: Duration = Duration::from_millis(300);
+const LOSS_WEIGHT: f64 = 0.25;
 const REMB_LIFETIME: Duration = Duration::from_secs(10);
 
 /// The estimate without transport-wide feedback, and the bound of REMB.
@@ -22,6 +23,8 @@ const REMB_LIFETIME: Duration = Duration::from_secs(10);
 pub(super) struct Reports {
     estimate: Bitrate,
     judged: Option<Instant>,
+    /// Share lost, averaged over some reports.
+    loss: f64,
     remb: Option<(Instant, Bitrate)>,
 }
 
@@ -30,12 +33,18 @@ impl Reports {
         Self {
             estimate: initial,
             judged: None,
+            loss: 0.0,
             remb: None,
         }
     }
 
     pub fn estimate(&self) -> Bitrate {
         self.estimate
+    }
+
+    /// Share lost lately.
+    pub fn loss(&self) -> f64 {
+        self.loss
     }
 
     /// A receiver report while `sent` is being sent. True when the estimate was lowered.
@@ -45,6 +54,7 @@ impl Reports {
             return false;
         }
         self.judged = Some(now);
+        self.loss += (fraction - self.loss) * LOSS_WEIGHT;
         let before = self.estimate;
         if fraction > HIGH_LOSS {
             // What is lost is in excess of what the path takes, whatever the estimate was.

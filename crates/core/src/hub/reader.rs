@@ -76,6 +76,12 @@ impl Origin {
         }
     }
 
+    /// Whether both are of one layer of one publisher.
+    pub fn is_beside(self, other: Self) -> bool {
+        let layer = |at: Self| (at.generation, at.track, at.layer);
+        layer(self) == layer(other)
+    }
+
     /// The packet, if the publisher is still the same and the ring still has it.
     pub fn find(self, source: &Source) -> Option<&Packet> {
         if source.generation != self.generation {

@@ -14,6 +14,7 @@ use stagecast_proto::rtp::ext::{AbsCaptureTime, AudioLevel, TransportSequence};
 use super::answer::{AcceptedPayload, ExtensionIds, Line};
 use super::clock::WallClock;
 use super::history::{History, Sent};
+use super::numbers::Numbers;
 use super::quality::Quality;
 use crate::bwe::{PacketKind, Probe};
 use crate::hub::{EgressTransport, Outgoing, Patch, Source};
@@ -34,9 +35,10 @@ pub struct Stream {
     line: Line,
     last: Option<(Format, Option<AcceptedPayload>)>,
     history: History,
+    numbers: Numbers,
     rtx_seq: u64,
-    /// Sequence number of the newest keyframe's first packet: what is older need not be repaired.
-    keyframe: u64,
+    /// Sequence number of the first packet since the layer changed: what is older need not be repaired.
+    switched: u64,
     packets: u64,
     octets: u64,
     /// Newest timestamp and when it was captured, for sender reports.
@@ -51,8 +53,9 @@ impl Stream {
             line,
             last: None,
             history: History::default(),
+            numbers: Numbers::default(),
             rtx_seq: u64::from(rtx_seq & 0x7fff),
-            keyframe: 0,
+            switched: 0,
             packets: 0,
             octets: 0,
             newest: None,
@@ -90,6 +93,13 @@ impl Stream {
             packet_count: self.packets as u32,
             octet_count: self.octets as u32,
         })
+    }
+
+    /// What was sent with this transport-wide number is lost: which packet that was, if it can be sent again.
+    pub fn on_lost(&mut self, number: u16) -> Option<(u32, u16)> {
+        let carried = self.numbers.get(number)?;
+        let missing = self.history.is_missing(carried.seq, carried.resends);
+        missing.then_some((self.line.ssrc, carried.seq))
     }
 
     fn payload(&mut self, format: Format) -> Option<AcceptedPayload> {
@@ -211,8 +221,10 @@ impl EgressTransport for Egress<'_> {
         stream.packets += 1;
         stream.octets += payload.len() as u64;
         stream.newest = Some((out.timestamp, out.capture));
-        if out.packet.keyframe && !audio {
-            stream.keyframe = out.seq;
+        // What came before a keyframe of the same layer is of use: some decoders wait for it.
+        let changed = |last: Sent| !last.origin.is_beside(out.origin);
+        if out.packet.keyframe && !audio && stream.history.newest().is_some_and(changed) {
+            stream.switched = out.seq;
         }
         if let Some(rtx_pt) = accepted.rtx_pt {
             let sent = Sent {
@@ -224,6 +236,9 @@ impl EgressTransport for Egress<'_> {
                 patch: out.patch,
             };
             stream.history.push(sent, now);
+            if numbered {
+                stream.numbers.set(transport_seq as u16, out.seq as u16, 0);
+            }
         }
     }
 }
@@ -245,7 +260,7 @@ impl Egress<'_> {
         let Some(sent) = stream.history.find(lost) else {
             return false;
         };
-        if sent.seq < stream.keyframe {
+        if sent.seq < stream.switched {
             return false;
         }
         let Some(packet) = sent.origin.find(source) else {
@@ -256,7 +271,20 @@ impl Egress<'_> {
         {
             return false;
         }
-        self.write_rtx(index, sent, packet, now, PacketKind::Retransmission)
+        let again = |egress: &mut Self| {
+            let number = *egress.transport_seq as u16;
+            let done = egress.write_rtx(index, sent, packet, now, PacketKind::Retransmission);
+            let stream = &mut egress.streams[index];
+            let resends = stream.history.resends(sent.seq);
+            stream.numbers.set(number, sent.seq as u16, resends);
+            done
+        };
+        let done = again(self);
+        // A request that has to be repeated costs a round trip, which is what a picture stands for.
+        if self.quality.may_repair_twice(now, packet.payload.len()) {
+            again(self);
+        }
+        done
     }
 
     /// Send what a probe asks for: packets of late once more, or padding where they are too large for

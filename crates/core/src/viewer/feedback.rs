@@ -13,12 +13,26 @@ use crate::session::Feedback;
 /// Retransmissions asked for in one datagram; more is an attack or hopeless.
 const MAX_LOST: usize = 256;
 
+/// Packets that a report is on, at most.
+const MAX_EXPECTED: u32 = 10_000;
+/// What one stream lost counts for the other's report so long.
+const LOSSES_LAST: Duration = Duration::from_secs(2);
+
+/// What a stream's last report was on.
+#[derive(Debug, Clone, Copy, Default)]
+struct Losses {
+    expected: f64,
+    lost: f64,
+    at: Option<Instant>,
+}
+
 /// Figures of the viewer's side and what it asks for.
 #[derive(Debug, Default)]
 pub struct FeedbackState {
     figures: Feedback,
     rtt: Option<Duration>,
     reports: [Option<ReportBlock>; 2],
+    losses: [Losses; 2],
     /// Packets to send again: media SSRC and sequence number.
     pub lost: Vec<(u32, u16)>,
     /// It needs a keyframe.
@@ -111,7 +125,25 @@ impl FeedbackState {
             .flatten()
             .map(Duration::from_micros);
         self.rtt = rtt.or(self.rtt);
-        quality.on_report(now, f64::from(block.fraction_lost) / 256.0, rtt);
-        self.reports[index] = Some(block);
+        let before = self.reports[index].replace(block);
+        let span = before.map_or(0, |b| {
+            block.highest_sequence.wrapping_sub(b.highest_sequence)
+        });
+        let expected = f64::from(span.min(MAX_EXPECTED));
+        self.losses[index] = Losses {
+            expected,
+            lost: expected * f64::from(block.fraction_lost) / 256.0,
+            at: Some(now),
+        };
+        // Of the few packets of audio a few lost ones are much; what matters is the share of all.
+        let recent = |l: &&Losses| l.at.is_some_and(|at| now < at + LOSSES_LAST);
+        let sum = |of: fn(&Losses) -> f64| self.losses.iter().filter(recent).map(of).sum::<f64>();
+        let (lost, expected) = (sum(|l| l.lost), sum(|l| l.expected));
+        let share = if expected > 0.0 {
+            lost / expected
+        } else {
+            f64::from(block.fraction_lost) / 256.0
+        };
+        quality.on_report(now, share, rtt);
     }
 }

@@ -136,6 +136,30 @@ impl History {
         true
     }
 
+    /// The transmission of a packet after so many others of it is lost: whether it was the last. Then the
+    /// packet may be sent again at once.
+    pub fn is_missing(&mut self, lost: u16, resends: u8) -> bool {
+        let behind = (self.newest as u16).wrapping_sub(lost);
+        let Some(seq) = self.newest.checked_sub(behind.into()) else {
+            return false;
+        };
+        let index = self.index(seq as u32);
+        let slot = self.slots.get_mut(index).and_then(Option::as_mut);
+        let Some(slot) = slot.filter(|s| s.seq == seq as u32 && s.resends == resends) else {
+            return false;
+        };
+        slot.resent_after = 0;
+        true
+    }
+
+    /// How often a packet has been sent again.
+    pub fn resends(&self, seq: u64) -> u8 {
+        let slot = self.slots.get(self.index(seq as u32));
+        let slot = slot.and_then(Option::as_ref);
+        slot.filter(|s| s.seq == seq as u32)
+            .map_or(0, |s| s.resends)
+    }
+
     /// The place of a packet; their number is a power of two.
     fn index(&self, seq: u32) -> usize {
         seq as usize & self.slots.len().saturating_sub(1)
@@ -198,6 +222,24 @@ mod tests {
         assert!(history.take(7, MS(50), t0 + MS(60)));
         assert!(history.take(7, MS(50), t0 + MS(120)));
         assert!(!history.take(7, MS(50), t0 + MS(999)));
+    }
+
+    #[test]
+    fn packet_whose_last_transmission_is_lost_may_be_sent_again_at_once() {
+        let t0 = Instant::now();
+        let mut history = History::default();
+        for seq in 65_500..65_700 {
+            history.push(sent(seq), t0);
+        }
+        assert!(history.is_missing(64, 0));
+        assert!(history.take(65_600, MS(50), t0 + MS(100)));
+        assert_eq!(history.resends(65_600), 1);
+        assert!(!history.is_missing(64, 0), "it is on its way again");
+        assert!(!history.take(65_600, MS(50), t0 + MS(120)));
+        assert!(history.is_missing(64, 1));
+        assert!(history.take(65_600, MS(50), t0 + MS(120)), "lost once more");
+        assert!(!history.is_missing(1000, 0), "not sent yet");
+        assert!(!History::default().is_missing(7, 0));
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod connection;
 mod egress;
 mod feedback;
 mod history;
+mod numbers;
 mod quality;
 
 use std::time::{Duration, Instant, SystemTime};
@@ -402,6 +403,12 @@ impl Viewer {
         let ssrcs = [of(Kind::Video), of(Kind::Audio)];
         self.feedback
             .handle(compound, &ssrcs, now, self.clock, &mut self.quality);
+        // Requests get lost, too; what the transport-wide feedback misses need not be asked for.
+        for &number in self.quality.newly_lost() {
+            let found = self.streams.iter_mut().find_map(|s| s.on_lost(number));
+            self.feedback.lost.extend(found);
+        }
+        self.quality.forget_lost();
         handled.keyframe = std::mem::take(&mut self.feedback.keyframe);
         handled.lost = !self.feedback.lost.is_empty();
         if self.feedback.bye {

@@ -24,6 +24,8 @@ const PROBE_STEP: Duration = Duration::from_millis(2);
 const REPAIR_SHARE: f64 = 0.3;
 const REPAIR_SAVINGS: Duration = Duration::from_secs(1);
 const MIN_REPAIR_SAVINGS: u64 = 16 << 10;
+/// With this share lost whatever is sent, one retransmission of ten or so would not do.
+const MUCH_LOSS: f64 = 0.02;
 
 /// Estimate and choice of one viewer.
 #[derive(Debug)]
@@ -98,8 +100,31 @@ impl Quality {
 
     /// Whether so many bytes may be sent again now; if so they are accounted for.
     pub fn may_repair(&mut self, now: Instant, bytes: usize) -> bool {
-        let rate = self.estimator.estimate(now) * REPAIR_SHARE;
+        let rate = self.repair_rate(now);
         self.repair.take(now, rate, bytes as u64)
+    }
+
+    /// Transport-wide numbers of packets that were reported lost since they were forgotten.
+    pub fn newly_lost(&self) -> &[u16] {
+        self.estimator.newly_lost()
+    }
+
+    /// They have been dealt with.
+    pub fn forget_lost(&mut self) {
+        self.estimator.forget_lost();
+    }
+
+    /// Whether to send a retransmission twice: where the path loses packets at any rate, so that this
+    /// makes nothing worse, and as long as it leaves enough for what else has to be sent again.
+    pub fn may_repair_twice(&mut self, now: Instant, bytes: usize) -> bool {
+        self.estimator.inherent_loss() >= MUCH_LOSS
+            && self.estimator.network(now).congestion.is_none()
+            && self.repair.is_ample(self.repair_rate(now))
+            && self.may_repair(now, bytes)
+    }
+
+    fn repair_rate(&self, now: Instant) -> Bitrate {
+        self.estimator.estimate(now) * REPAIR_SHARE
     }
 
     /// Choose a layer, if it is time to, and tell the reader.
@@ -200,10 +225,20 @@ impl RepairBudget {
         }
     }
 
+    /// Most that is saved up.
+    fn most(rate: Bitrate) -> u64 {
+        rate.bytes_in(REPAIR_SAVINGS).max(MIN_REPAIR_SAVINGS)
+    }
+
+    /// Whether more than half of the most is there.
+    fn is_ample(&self, rate: Bitrate) -> bool {
+        self.bytes > Self::most(rate) / 2
+    }
+
     fn take(&mut self, now: Instant, rate: Bitrate, bytes: u64) -> bool {
         let passed = now.saturating_duration_since(self.at).min(REPAIR_SAVINGS);
         self.at = now;
-        let most = rate.bytes_in(REPAIR_SAVINGS).max(MIN_REPAIR_SAVINGS);
+        let most = Self::most(rate);
         self.bytes = (self.bytes + rate.bytes_in(passed)).min(most);
         let enough = self.bytes >= bytes;
         self.bytes -= if enough { bytes } else { 0 };
