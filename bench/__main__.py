@@ -1,6 +1,6 @@
 """`make bench`: measure, print, and compare with what is promised.
 
-Usage: python -m bench [micro] [join] [forward] [churn] [hls] [glass]
+Usage: python -m bench [micro|join|forward|churn|hls|glass|loss ...]
     [--viewers N] [--joins N] [--cycles N] [--seconds N]
 """
 
@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import churn, forward, glass, hls, join, micro
+from bench import churn, forward, glass, hls, join, loss, micro
 from bench.figures import machine
 
-PARTS = ("micro", "join", "forward", "churn", "hls", "glass")
+PARTS = ("micro", "join", "forward", "churn", "hls", "glass", "loss")
 ARTIFACTS = Path(__file__).parent / ".artifacts"
 
 JOIN_P95_MS = 500
@@ -26,6 +26,8 @@ RSS_GROWTH_MIB = 5
 HLS_P50_MS = 1000
 HLS_P95_MS = 1300
 RTMP_TO_WHEP_P50_MS = 300
+FROZEN_SHARE = 0.01
+LOSS_VIEWERS = 4
 # Worker threads and kept-alive connections come and go; a leak of 800 viewers is 800.
 WOBBLE = 8
 
@@ -33,7 +35,7 @@ WOBBLE = 8
 def main() -> int:
     """Run what is asked for (all by default); 1 when a promise is broken."""
     parser = argparse.ArgumentParser(prog="python -m bench")
-    parser.add_argument("parts", nargs="*", metavar="micro|join|forward|churn|hls|glass")
+    parser.add_argument("parts", nargs="*", metavar="|".join(PARTS))
     parser.add_argument("--joins", type=int, default=50)
     parser.add_argument("--viewers", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=20)
@@ -69,6 +71,9 @@ def main() -> int:
     if "glass" in parts:
         results["glass"] = glass.measure(max(options.seconds, 30))
         verdicts.append(_print_glass(results["glass"]))
+    if "loss" in parts:
+        results["loss"] = loss.measure(max(options.seconds, 30), LOSS_VIEWERS)
+        verdicts += [_print_loss(name, row) for name, row in results["loss"].items()]
 
     ARTIFACTS.mkdir(exist_ok=True)
     path = ARTIFACTS / "bench.json"
@@ -110,6 +115,21 @@ def _print_glass(figures: dict[str, Any]) -> bool:
     kept &= _verdict(f"LL-HLS p50 <= {HLS_P50_MS} ms", live["p50"] <= HLS_P50_MS)
     kept &= _verdict(f"LL-HLS p95 <= {HLS_P95_MS} ms", live["p95"] <= HLS_P95_MS)
     return kept & _verdict("no stall", figures["hls"]["stalls"] == 0)
+
+
+def _print_loss(name: str, figures: dict[str, Any]) -> bool:
+    errors = figures["decode_errors"]
+    print(
+        f"\n{name} behind {loss.SHARE:.0%} loss and {loss.JITTER * 1000:.0f} ms jitter, "
+        f"{figures['viewers']} viewers for {figures['watched_seconds'] / 3600:.2f} hours"
+    )
+    print(
+        f"  {figures['pictures']} pictures, {figures['freezes']} freezes, "
+        f"the relay was up to {figures['relay_late_ms']} ms late"
+    )
+    share = figures["frozen_share"]
+    kept = _verdict(f"frozen {share:.2%} < {FROZEN_SHARE:.0%} of the time", share < FROZEN_SHARE)
+    return kept & _verdict(f"{errors} pictures could not be decoded", errors == 0)
 
 
 def _print_join(name: str, figures: dict[str, Any]) -> bool:

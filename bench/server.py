@@ -39,10 +39,11 @@ class Server:
         """Of this tree, or of another checkout whose core is built."""
         self._data = tempfile.TemporaryDirectory(prefix="stagecast-bench-")
         self._port = free_port()
+        self.media_port = free_port()
         self._environment = os.environ | {
             "STAGECAST_DATA": self._data.name,
             "STAGECAST_HTTP__PORT": str(self._port),
-            "STAGECAST_MEDIA__PORT": str(free_port()),
+            "STAGECAST_MEDIA__PORT": str(self.media_port),
             "STAGECAST_RTMP__PORT": str(free_port()),
             "STAGECAST_RTMP__TLS_PORT": "0",
             "STAGECAST_HLS__PORT": "0",

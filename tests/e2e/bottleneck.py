@@ -22,7 +22,8 @@ class Bottleneck:
     def __init__(self, media_port: int, rate: int, *, queue: float = 0.2) -> None:
         self._server = ("127.0.0.1", media_port)
         self._rate, self._longest = rate, queue
-        self._front, self._back = self._socket(), self._socket()
+        # Not every browser uses the loopback interface.
+        self._front, self._back = self._socket(""), self._socket("127.0.0.1")
         self._client: tuple[str, int] | None = None
         self._queue: collections.deque[tuple[float, bytes]] = collections.deque()
         self._free_at = 0.0
@@ -46,10 +47,10 @@ class Bottleneck:
         self._back.close()
 
     @staticmethod
-    def _socket() -> socket.socket:
+    def _socket(address: str) -> socket.socket:
         opened = socket.socket(type=socket.SOCK_DGRAM)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-        opened.bind(("127.0.0.1", 0))
+        opened.bind((address, 0))
         opened.setblocking(False)
         return opened
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e.browser import Driver, Engine, Page
+from tests.e2e.origin import serve_pages
 from tests.e2e.server import Server
 
 HERE = Path(__file__).resolve().parent
@@ -46,19 +44,11 @@ async def driver() -> AsyncIterator[Driver]:
     await started.stop()
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing: the requests are the test's own."""
-
-
 @pytest.fixture(scope="session")
 def origin() -> Iterator[str]:
     """The address of a web server that is not Stagecast, with the pages of `pages/`."""
-    handler = functools.partial(_Quiet, directory=str(HERE / "pages"))
-    with http.server.ThreadingHTTPServer(("", 0), handler) as httpd:
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{httpd.server_port}"
-        httpd.shutdown()
+    with serve_pages() as address:
+        yield address
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -1,16 +1,23 @@
-"""Two ways to lose packets: a seeded relay in this process, and a network namespace where the kernel drops."""
+"""Two bad networks: a seeded relay in this process, and a network namespace where the kernel drops."""
 
 from __future__ import annotations
 
 import asyncio
+import collections
+import contextlib
 import os
 import random
+import selectors
 import shutil
+import socket
 import stat
+import threading
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self, cast
 
 Address = tuple[str, int]
 
@@ -19,50 +26,104 @@ class Unavailable(Exception):
     """This machine or user cannot make a lossy network; the message says why."""
 
 
-class Relay(asyncio.DatagramProtocol):
-    """Passes datagrams between one client and the server, and drops a share of them in both directions."""
+class Relay:
+    """Passes datagrams between clients and the server; give a client `port` as the server's.
 
-    def __init__(self, server: Address, share: float, seed: int) -> None:
-        self._server = server
-        self._share = share
+    In both directions a share of them is lost, and the others are up to ``jitter`` seconds late. Order is kept, as on
+    most real paths. Each client has a socket of its own towards the server.
+    """
+
+    def __init__(self, media_port: int, *, share: float, seed: int, jitter: float = 0.0) -> None:
+        self._server = ("127.0.0.1", media_port)
+        self._share, self._jitter = share, jitter
         self._dice = random.Random(seed)
-        self._client: Address | None = None
-        self._front: asyncio.DatagramTransport | None = None
+        self._selector = selectors.DefaultSelector()
+        # Not every browser uses the loopback interface.
+        self._front = self._socket("")
+        self._clients: dict[Address, _Client] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
         self.passed = 0
         self.dropped = 0
-
-    @classmethod
-    @asynccontextmanager
-    async def start(
-        cls, server: Address, *, share: float, seed: int
-    ) -> AsyncGenerator[Relay, None]:
-        loop = asyncio.get_running_loop()
-        transport, relay = await loop.create_datagram_endpoint(
-            lambda: cls(server, share, seed), local_addr=("127.0.0.1", 0)
-        )
-        relay._front = transport
-        try:
-            yield relay
-        finally:
-            transport.close()
+        self.late = 0.0
+        """Seconds that this relay itself has been too slow at most."""
 
     @property
     def port(self) -> int:
-        assert self._front is not None
-        return self._front.get_extra_info("sockname")[1]
+        return self._front.getsockname()[1]
 
-    def datagram_received(self, data: bytes, addr: Address) -> None:
-        if self._dice.random() < self._share:
-            self.dropped += 1
-            return
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._front.close()
+        for client in self._clients.values():
+            client.back.close()
+        self._selector.close()
+
+    def _socket(self, address: str) -> socket.socket:
+        opened = socket.socket(type=socket.SOCK_DGRAM)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        opened.bind((address, 0))
+        opened.setblocking(False)
+        self._selector.register(opened, selectors.EVENT_READ)
+        return opened
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            due = min(
+                (way[0][0] for client in self._clients.values() for way in client.ways if way),
+                default=time.monotonic() + 0.05,
+            )
+            for key, _ in self._selector.select(min(0.05, max(0.0, due - time.monotonic()))):
+                self._drain(cast("socket.socket", key.fileobj))
+            now = time.monotonic()
+            for address, client in self._clients.items():
+                there, back = client.ways
+                while there and there[0][0] <= now:
+                    self._pass(there, now, client.back, self._server)
+                while back and back[0][0] <= now:
+                    self._pass(back, now, self._front, address)
+
+    def _pass(self, way: _Way, now: float, through: socket.socket, to: Address) -> None:
+        due, data = way.popleft()
+        self.late = max(self.late, now - due)
         self.passed += 1
-        assert self._front is not None
-        if addr == self._server:
-            if self._client is not None:
-                self._front.sendto(data, self._client)
-        else:
-            self._client = addr
-            self._front.sendto(data, self._server)
+        with contextlib.suppress(OSError):  # the other side has closed
+            through.sendto(data, to)
+
+    def _drain(self, ready: socket.socket) -> None:
+        while True:
+            try:
+                data, source = ready.recvfrom(65_536)
+            except OSError:
+                return
+            if ready is self._front:
+                client = self._clients.get(source)
+                if client is None:
+                    client = self._clients[source] = _Client(self._socket("127.0.0.1"))
+                way = client.ways[0]
+            else:
+                way = next(c.ways[1] for c in self._clients.values() if c.back is ready)
+            if self._dice.random() < self._share:
+                self.dropped += 1
+                continue
+            due = time.monotonic() + self._dice.random() * self._jitter
+            way.append((max(due, way[-1][0]) if way else due, data))
+
+
+_Way = collections.deque[tuple[float, bytes]]
+
+
+@dataclass(frozen=True)
+class _Client:
+    """What is on the way of one client: to the server, and back."""
+
+    back: socket.socket
+    ways: tuple[_Way, _Way] = field(default_factory=lambda: (_Way(), _Way()))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -10,14 +11,17 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import ffmpeg
-from tests.e2e.browser import Page
+from tests.e2e.browser import Engine, Page
 from tests.e2e.conftest import Open
 from tests.e2e.deadline import until
 from tests.e2e.loss import Relay, Unavailable, namespace
 from tests.e2e.server import Server
-from tests.e2e.watching import hears, report, sees, watches
+from tests.e2e.third_engine import DecodeErrors, Peer
+from tests.e2e.watching import hears, publishes, report, sees, watches
 
 SHARE = 0.05
+# Up to so many seconds each way.
+JITTER = 0.05
 
 
 async def watches_through_loss(viewer: Page, url: str, through: int | None = None) -> None:
@@ -38,17 +42,38 @@ async def watches_through_loss(viewer: Page, url: str, through: int | None = Non
     assert seen["pliCount"] <= 5, "loss is to be repaired by retransmission, not by key frames"
 
 
-async def test_a_viewer_behind_a_lossy_relay_goes_on(server: Server, rtc: Open) -> None:
-    token = await server.token("relay")
+@pytest.mark.parametrize("engine", ["chromium", "firefox"])
+async def test_a_browser_behind_a_relay_that_loses_and_delays_goes_on(
+    server: Server, rtc: Open, engine: Engine
+) -> None:
+    token = await server.token(f"relay-{engine}")
     seed = random.SystemRandom().randrange(1 << 32)
     print(f"seed {seed}")
-    async with (
-        await ffmpeg.Publisher.start(token, size="640x360"),
-        Relay.start(("127.0.0.1", server.media_port), share=SHARE, seed=seed) as relay,
-    ):
-        await until(token.live, what="ffmpeg is live")
-        await watches_through_loss(await rtc(), token.whep, relay.port)
+    publisher, viewer = await asyncio.gather(rtc(), rtc(engine))
+    await publishes(publisher, token.whip, token.secret, codec="vp8")
+    await until(token.live, what="the stream is live")
+    with Relay(server.media_port, share=SHARE, jitter=JITTER, seed=seed) as relay:
+        await watches_through_loss(viewer, token.whep, relay.port)
         assert relay.dropped > 0
+        assert (await report(viewer))["srtp"].endswith("AEAD_AES_256_GCM")
+
+
+# aiortc leaves timers and sockets to the garbage collector.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+async def test_aiortc_behind_a_relay_that_loses_goes_on(server: Server) -> None:
+    token = await server.token("relay-aiortc")
+    relayed = Relay(server.media_port, share=SHARE, jitter=JITTER, seed=1)
+    with relayed as relay, DecodeErrors() as errors:
+        async with await ffmpeg.Publisher.start(token, size="640x360"), Peer() as peer:
+            await until(token.live, what="ffmpeg is live")
+            await peer.watch(token.whep, through=relay.port)
+
+            async def decoded() -> bool:
+                return len(peer.decoded) >= 300
+
+            await until(decoded, deadline=25, what="aiortc decodes 300 pictures")
+        assert relay.dropped > 0
+    assert errors.count <= 2, "what is lost is to come again before aiortc gives it up"
 
 
 async def test_a_viewer_in_a_lossy_network_namespace_goes_on(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
+import time
 from typing import Any, Self
 
 import httpx2
@@ -11,7 +14,7 @@ from aiortc.contrib.media import MediaPlayer
 from av import VideoFrame
 from imageio_ffmpeg import get_ffmpeg_exe
 
-__all__ = ["Peer", "clip"]
+__all__ = ["DecodeErrors", "Peer", "clip", "detour"]
 
 
 async def clip(path: str) -> str:
@@ -33,6 +36,8 @@ class Peer:
     def __init__(self) -> None:
         self.connection = RTCPeerConnection()
         self.frames: list[VideoFrame] = []
+        self.decoded: list[tuple[float, float]] = []
+        """For each picture when it was decoded, and its time in the stream, in seconds."""
         self._resource: str | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._player: Any = None
@@ -55,7 +60,8 @@ class Peer:
         self.connection.addTrack(self._player.audio)
         await self._signal(url, token)
 
-    async def watch(self, url: str) -> None:
+    async def watch(self, url: str, *, through: int | None = None) -> None:
+        """Watch; `through` is the port of a relay on this machine."""
         self.connection.addTransceiver("video", direction="recvonly")
         self.connection.addTransceiver("audio", direction="recvonly")
 
@@ -64,15 +70,16 @@ class Peer:
             task = asyncio.create_task(self._receive(track))
             self._tasks.add(task)
 
-        await self._signal(url, None)
+        await self._signal(url, None, through)
 
     async def _receive(self, track: Any) -> None:
         while True:
             frame = await track.recv()
             if track.kind == "video":
                 self.frames = [*self.frames[-99:], frame]
+                self.decoded.append((time.monotonic(), frame.time))
 
-    async def _signal(self, url: str, token: str | None) -> None:
+    async def _signal(self, url: str, token: str | None, through: int | None = None) -> None:
         await self.connection.setLocalDescription(await self.connection.createOffer())
         headers = {"Content-Type": "application/sdp"}
         if token:
@@ -83,4 +90,35 @@ class Peer:
             )
         assert answer.status_code == 201, answer.text
         self._resource = str(httpx2.URL(url).join(answer.headers["location"]))
-        await self.connection.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
+        sdp = detour(answer.text, through) if through else answer.text
+        await self.connection.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
+
+
+def detour(sdp: str, port: int) -> str:
+    """Put the port of a relay on the same machine into an answer's candidates; relays know UDP and IPv4 only."""
+    lines: list[str] = []
+    for line in sdp.split("\r\n"):
+        direct = re.match(r"(a=candidate:\S+ \d+ udp \d+ [\d.]+) \d+ (.*)", line)
+        if direct:
+            lines.append(f"{direct[1]} {port} {direct[2]}")
+        elif not line.startswith(("a=candidate:", "a=end-of-candidates")):
+            lines.append(line)
+    return "\r\n".join(lines)
+
+
+class DecodeErrors(logging.Handler):
+    """Counts the pictures that aiortc could not decode; it tells nobody but its log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __enter__(self) -> Self:
+        logging.getLogger("aiortc.rtcrtpreceiver").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("aiortc.rtcrtpreceiver").removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.count += "failed to decode" in record.getMessage()

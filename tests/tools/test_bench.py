@@ -1,4 +1,4 @@
-"""The comparison's table and the micro-benchmarks' ratios."""
+"""The comparison's table, the micro-benchmarks' ratios, and what counts as a freeze."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench import compare, micro, peers
+from bench import compare, loss, micro, peers
 
 
 def run(cost: float, missed: int = 0) -> dict[str, Any]:
@@ -85,3 +85,16 @@ def test_ratios_are_to_the_saved_figures() -> None:
     assert "ns up" in seal
     assert join.split() == ["join", "100.0", "-", "50.0", "-"]
     assert "another machine" in micro.report(measured, saved, {"cpu": "y"})
+
+
+def test_freeze_is_a_gap_that_the_players_buffer_does_not_bridge() -> None:
+    times = [n / 30 for n in range(300)]
+    steady = [(10.0 + at, at) for at in times]
+    assert loss.freezes(loss.play(steady, 0.15)) == []
+    # Up to 100 ms late, as repairs are: the buffer has it.
+    late = [(10.0 + at + (0.1 if number % 10 == 5 else 0.0), at) for number, at in enumerate(times)]
+    assert loss.freezes(loss.play(late, 0.15)) == []
+    stuck = [(max(10.0 + at, 15.5) if 4.9 < at < 5.5 else 10.0 + at, at) for at in times]
+    (gap,) = loss.freezes(loss.play(stuck, 0.15))
+    assert 0.35 < gap < 0.5
+    assert loss.freezes([]) == []

@@ -8,11 +8,14 @@ let connection;
 let resource;
 let local;
 
-/** The answer with one candidate only: a relay at that port of this machine. */
+/** The answer with the port of a relay on the same machine in its candidates; relays know UDP and IPv4 only. */
 function detour(sdp, port) {
-  const lines = sdp.split('\r\n').filter((line) => !line.startsWith('a=candidate:') && line !== 'a=end-of-candidates');
-  const candidate = `a=candidate:1 1 udp 2130706431 127.0.0.1 ${port} typ host`;
-  return lines.flatMap((line) => (line.startsWith('a=ice-pwd:') ? [line, candidate] : [line])).join('\r\n');
+  const lines = sdp.split('\r\n').flatMap((line) => {
+    if (!/^a=(candidate|end-of-candidates)/.test(line)) return [line];
+    const [, before, after] = /^(.* udp \d+ [\d.]+) \d+ (.*)/.exec(line) ?? [];
+    return before ? [`${before} ${port} ${after}`] : [];
+  });
+  return lines.join('\r\n');
 }
 
 /** Simulcast as the Millicast SDK asks for it: SSRCs of its own, in a SIM group, written into the offer. */
@@ -164,6 +167,7 @@ window.report = async () => {
     if (entry.type === 'inbound-rtp' || entry.type === 'outbound-rtp') {
       const { kind, framesDecoded, framesEncoded, frameWidth, frameHeight, packetsReceived, packetsLost } = entry;
       const { totalAudioEnergy, keyFramesDecoded, nackCount, pliCount, freezeCount, framesDropped } = entry;
+      const { totalFreezesDuration, framesReceived } = entry;
       found[kind] = {
         codec: codec?.split('/')[1].toLowerCase() ?? null,
         framesDecoded,
@@ -177,7 +181,9 @@ window.report = async () => {
         nackCount,
         pliCount,
         freezeCount,
+        totalFreezesDuration,
         framesDropped,
+        framesReceived,
       };
     }
     if (entry.type === 'transport') {
