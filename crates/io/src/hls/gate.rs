@@ -105,9 +105,8 @@ impl Gate {
             });
         }
         let full = slots.len() >= MAX_VERDICTS && !slots.contains_key(&key);
-        let (tell, told) = watch::channel(());
         if full {
-            return Known::Nothing(tell);
+            return Known::Nothing(watch::Sender::new(()));
         }
         let slot = slots.entry(key).or_insert(Slot {
             outcome: None,
@@ -123,16 +122,13 @@ impl Gate {
                 return Known::Fresh(outcome.clone());
             }
             if slot.asking.is_none() && outcome.is_ok() && age < STALE {
-                let outcome = outcome.clone();
-                slot.asking = Some(told);
-                return Known::Old(outcome, tell);
+                return Known::Old(outcome.clone(), begin(&mut slot.asking));
             }
         }
         if let Some(asking) = &slot.asking {
             return Known::Asking(asking.clone());
         }
-        slot.asking = Some(told);
-        Known::Nothing(tell)
+        Known::Nothing(begin(&mut slot.asking))
     }
 
     async fn ask(&self, key: u128, ask: Ask, tell: watch::Sender<()>) -> Outcome {
@@ -162,6 +158,13 @@ impl Gate {
         drop(guard);
         outcome
     }
+}
+
+/// A question is asked from now on; dropping what is returned tells that it was answered.
+fn begin(asking: &mut Option<watch::Receiver<()>>) -> watch::Sender<()> {
+    let (tell, told) = watch::channel(());
+    *asking = Some(told);
+    tell
 }
 
 /// A question that waits for its answer.

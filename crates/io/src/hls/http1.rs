@@ -3,15 +3,18 @@
 //! Pipelined requests are answered in order. A request with a body, a head that is too long or one
 //! that cannot be read ends the connection, and so does a player that takes nothing for some time.
 
-use std::fmt::Write as _;
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::patience::Patience;
 use super::service::Service;
+use super::threads::answered;
 use super::{CORS, Method, PREFLIGHT, Request, Response, reason};
 
 /// Longest head of a request.
@@ -41,35 +44,28 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut out = String::with_capacity(512);
+    let mut patience = Patience::new();
     loop {
         let (head, response, is_head) = loop {
-            if !read.is_empty() {
-                let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-                let mut parsed = httparse::Request::new(&mut headers);
-                match parsed.parse(&read) {
-                    Ok(httparse::Status::Complete(len)) => {
-                        let (head, request) = understand(&parsed, len, remote);
-                        let is_head = request.method == Method::Head;
-                        let response = if head.has_body {
-                            service.refuse_body()
-                        } else {
-                            service.answer(request).await
-                        };
-                        break (head, response, is_head);
-                    }
-                    Ok(httparse::Status::Partial) if read.len() < MAX_HEAD => {}
-                    Ok(httparse::Status::Partial) => {
-                        return refuse(&mut socket, 431).await;
-                    }
-                    Err(_) => return refuse(&mut socket, 400).await,
+            match parse(&read, remote) {
+                Ok(Some((head, request))) => {
+                    let is_head = request.method == Method::Head;
+                    let response = if head.has_body {
+                        service.refuse_body()
+                    } else {
+                        service.answer(request, &mut patience).await
+                    };
+                    break (head, response, is_head);
                 }
+                Ok(None) => {}
+                Err(status) => return refuse(&mut socket, status).await,
             }
             let limit = if read.is_empty() { IDLE } else { SLOW };
             read.reserve(2048);
-            match timeout(limit, socket.read_buf(&mut read)).await {
-                Ok(Ok(0)) | Err(_) => return Ok(()),
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Err(error),
+            match patience.limit(limit, socket.read_buf(&mut read)).await {
+                Some(Ok(0)) | None => return Ok(()),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(error),
             }
         };
         let close = head.close || head.has_body;
@@ -79,7 +75,12 @@ where
         } else {
             &response.body
         };
-        timeout(SLOW, write_both(&mut socket, out.as_bytes(), body)).await??;
+        let written = write_both(&mut socket, out.as_bytes(), body);
+        match patience.limit(SLOW, written).await {
+            Some(written) => written?,
+            None => return Err(io::ErrorKind::TimedOut.into()),
+        }
+        answered();
         if close {
             return socket.shutdown().await;
         }
@@ -87,8 +88,24 @@ where
     }
 }
 
+/// The request that stands at the start of what was read, once it is whole; a status if there can be
+/// none.
+fn parse(read: &[u8], remote: SocketAddr) -> Result<Option<(Head, Request<'_>)>, u16> {
+    if read.is_empty() {
+        return Ok(None);
+    }
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(read, &mut headers) {
+        Ok(httparse::Status::Complete(len)) => Ok(Some(understand(&parsed, len, remote))),
+        Ok(httparse::Status::Partial) if read.len() < MAX_HEAD => Ok(None),
+        Ok(httparse::Status::Partial) => Err(431),
+        Err(_) => Err(400),
+    }
+}
+
 fn understand<'a>(
-    parsed: &'a httparse::Request<'_, 'a>,
+    parsed: &httparse::Request<'_, 'a>,
     len: usize,
     remote: SocketAddr,
 ) -> (Head, Request<'a>) {
@@ -157,27 +174,64 @@ pub(super) fn accepts_gzip(value: &str) -> bool {
 }
 
 fn write_head(out: &mut String, response: &Response, close: bool) {
-    out.clear();
     let status = response.status;
-    let mut line = |args: std::fmt::Arguments| {
-        out.write_fmt(args).expect("a string takes all");
-        out.push_str("\r\n");
+    out.clear();
+    out.push_str("HTTP/1.1 ");
+    push_number(out, status.into());
+    for piece in [" ", reason(status), "\r\ndate: "] {
+        out.push_str(piece);
+    }
+    push_date(out, SystemTime::now());
+    let mut line = |name: &str, value: &str| {
+        for piece in ["\r\n", name, ": ", value] {
+            out.push_str(piece);
+        }
     };
-    line(format_args!("HTTP/1.1 {status} {}", reason(status)));
-    line(format_args!("date: {}", Date(SystemTime::now())));
     for (name, value) in fields(response) {
-        line(format_args!("{name}: {value}"));
+        line(name, value);
     }
     if let Some(etag) = &response.etag {
-        line(format_args!("etag: {etag}"));
+        line("etag", etag);
     }
     if status != 204 && status != 304 {
-        line(format_args!("content-length: {}", response.body.len()));
+        out.push_str("\r\ncontent-length: ");
+        push_number(out, response.body.len() as u64);
     }
     if close {
-        line(format_args!("connection: close"));
+        out.push_str("\r\nconnection: close");
     }
-    line(format_args!(""));
+    out.push_str("\r\n\r\n");
+}
+
+fn push_number(out: &mut String, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend(digits[at..].iter().map(|digit| char::from(*digit)));
+}
+
+/// A thread writes a date once a second.
+fn push_date(out: &mut String, now: SystemTime) {
+    thread_local! {
+        static LAST: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+    }
+    let second = now
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    LAST.with_borrow_mut(|(at, text)| {
+        if *at != second || text.is_empty() {
+            *at = second;
+            *text = Date(now).to_string();
+        }
+        out.push_str(text);
+    });
 }
 
 /// Headers with constant values, for both kinds of HTTP.
@@ -265,6 +319,24 @@ mod tests {
     fn dates_are_written_as_http_has_them() {
         let at = UNIX_EPOCH + Duration::from_secs(784_111_777);
         assert_eq!(Date(at).to_string(), "Sun, 06 Nov 1994 08:49:37 GMT");
+        let mut out = String::new();
+        for later in [0, 900, 1000] {
+            push_date(&mut out, at + Duration::from_millis(later));
+        }
+        assert_eq!(
+            out.replace("Sun, 06 Nov 1994 08:49:3", ""),
+            "7 GMT7 GMT8 GMT"
+        );
+    }
+
+    #[test]
+    fn numbers_are_written_without_leading_zeros() {
+        let mut out = String::new();
+        for number in [0, 7, 10, 65_536, u64::MAX] {
+            push_number(&mut out, number);
+            out.push(' ');
+        }
+        assert_eq!(out, "0 7 10 65536 18446744073709551615 ");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::http1::{Date, accepts_gzip, fields};
+use super::patience::Patience;
 use super::service::Service;
 use super::{Method, Request, Response};
 
@@ -63,7 +64,7 @@ async fn answer(
             gzip: text(header::ACCEPT_ENCODING).is_some_and(accepts_gzip),
             remote,
         };
-        service.answer(request).await
+        service.answer(request, &mut Patience::new()).await
     } else {
         service.refuse_body()
     };

@@ -2,6 +2,7 @@
 //!
 //! - [`server`] accepts connections and speaks HTTP; [`http1`] is written by hand, as a thousand
 //!   players asking ten times a second are its whole work, HTTP/2 is hyper's ([`http2`]).
+//! - [`threads`] are where that happens; they are few, and naps make them cheap.
 //! - [`service`] says what a request gets: playlists, parts, segments, or a refusal.
 //! - [`streams`] starts a segmenter when somebody asks and stops it when nobody does; [`stream`] is
 //!   one of them, [`version`] one state of a playlist, made into bytes once for all players.
@@ -15,11 +16,13 @@ mod doors;
 mod gate;
 mod http1;
 mod http2;
+mod patience;
 mod prefixed;
 mod server;
 mod service;
 mod stream;
 mod streams;
+mod threads;
 mod version;
 mod viewers;
 

@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use super::doors::Doors;
 use super::service::Service;
 use super::streams::Streams;
+use super::threads::Threads;
 use super::{HlsConfig, http1, http2, prefixed};
 use crate::tcp;
 
@@ -57,12 +58,14 @@ impl Server {
         let streams = Arc::new(Streams::new(Arc::clone(&doors), config.clone()));
         let service = Arc::new(Service::new(doors, Arc::clone(&streams)));
         let room = Arc::new(Semaphore::new(config.max_connections));
+        let threads = Arc::new(Threads::start()?);
         for listener in listeners {
             let accepting = accept(
                 listener,
                 acceptor.clone(),
                 Arc::clone(&service),
                 Arc::clone(&room),
+                Arc::clone(&threads),
             );
             runtime.spawn(accepting);
         }
@@ -103,6 +106,7 @@ async fn accept(
     acceptor: Option<TlsAcceptor>,
     service: Arc<Service>,
     room: Arc<Semaphore>,
+    threads: Arc<Threads>,
 ) {
     loop {
         // As many connections as the settings allow: others wait in the kernel's queue.
@@ -118,7 +122,7 @@ async fn accept(
             }
         };
         let (acceptor, service) = (acceptor.clone(), Arc::clone(&service));
-        tokio::spawn(async move {
+        threads.serve(socket, async move |socket| {
             // A player that goes away in the middle is no fault of anybody.
             if let Err(error) = greet(socket, remote, acceptor, service).await {
                 tracing::trace!("hls connection: {error}");

@@ -11,6 +11,7 @@ use stagecast_proto::hls::with_query;
 
 use super::doors::{Ask, Doors};
 use super::gate::{Gate, Refused};
+use super::patience::Patience;
 use super::stream::{Channel, Stream};
 use super::streams::Streams;
 use super::version::{Body, Version};
@@ -87,7 +88,7 @@ impl Service {
     }
 
     /// The answer to a request; what `HEAD` leaves out is left out by the caller.
-    pub(super) async fn answer(&self, request: Request<'_>) -> Response {
+    pub(super) async fn answer(&self, request: Request<'_>, patience: &mut Patience) -> Response {
         match request.method {
             Method::Get | Method::Head => {}
             Method::Options => {
@@ -110,7 +111,7 @@ impl Service {
             Ok(query) => query,
             Err(error) => return Response::refuse(400, &error.to_string()),
         };
-        self.serve(request, path, query)
+        self.serve(request, path, query, patience)
             .await
             .unwrap_or_else(|refusal| refusal)
     }
@@ -126,6 +127,7 @@ impl Service {
         request: Request<'_>,
         path: Path<'_>,
         query: Query,
+        patience: &mut Patience,
     ) -> Result<Response, Response> {
         let ip = request.remote.ip();
         let key = (path.playback, query.rest.as_str(), ip, request.origin);
@@ -148,7 +150,7 @@ impl Service {
                 let session = query.session.as_deref().unwrap_or_default();
                 let now = Instant::now();
                 stream.viewers.seen(session, ip, request.user_agent, now);
-                media(&request, &stream, name, &query).await
+                media(&request, &stream, name, &query, patience).await
             }
             File::Init(name, number) => {
                 let channel = channel(&stream, name)?;
@@ -158,7 +160,7 @@ impl Service {
             File::Segment(name, number) => segment(&stream, name, number).await,
             File::Part(name, number, part) => {
                 let channel = channel(&stream, name)?;
-                wait_for_part(&channel, number, part).await
+                wait_for_part(&channel, number, part, patience).await
             }
         }
     }
@@ -226,6 +228,7 @@ async fn media(
     stream: &Stream,
     name: &str,
     query: &Query,
+    patience: &mut Patience,
 ) -> Result<Response, Response> {
     let channel = begun(stream, name).await?;
     if channel.stale.load(Ordering::Relaxed) {
@@ -242,7 +245,8 @@ async fn media(
             ));
         }
         if !version.view.has(segment, query.part) {
-            version = wait(&channel, |version| version.view.has(segment, query.part)).await?;
+            let there = |version: &Version| version.view.has(segment, query.part);
+            version = wait(&channel, there, patience).await?;
         }
     }
     let body = version.body(query.skip, &query.rest);
@@ -265,24 +269,30 @@ async fn begun(stream: &Stream, name: &str) -> Result<Arc<Channel>, Response> {
 async fn wait(
     channel: &Channel,
     is_it: impl Fn(&Version) -> bool,
+    patience: &mut Patience,
 ) -> Result<Arc<Version>, Response> {
     let mut versions = channel.versions.subscribe();
     let target = versions.borrow().view.target_duration;
-    let patience = Duration::from_secs(u64::from(target * PATIENCE));
-    let version = tokio::time::timeout(patience, versions.wait_for(|version| is_it(version))).await;
-    match version {
-        Ok(Ok(version)) => Ok(Arc::clone(&version)),
+    let limit = Duration::from_secs(u64::from(target * PATIENCE));
+    let version = versions.wait_for(|version| is_it(version));
+    match patience.limit(limit, version).await {
+        Some(Ok(version)) => Ok(Arc::clone(&version)),
         _ => Err(Response::refuse(503, "The stream did not go on in time.")),
     }
 }
 
-async fn wait_for_part(channel: &Channel, number: u64, part: u32) -> Result<Response, Response> {
+async fn wait_for_part(
+    channel: &Channel,
+    number: u64,
+    part: u32,
+    patience: &mut Patience,
+) -> Result<Response, Response> {
     let version = Arc::clone(&channel.versions.borrow());
     match version.view.part(number, part) {
         Found::Later => {
             let there =
                 |version: &Version| !matches!(version.view.part(number, part), Found::Later);
-            let version = wait(channel, there).await?;
+            let version = wait(channel, there, patience).await?;
             found(version.view.part(number, part))
         }
         other => found(other),

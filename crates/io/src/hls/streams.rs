@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use stagecast_core::figures::HlsFigures;
 use stagecast_core::id::SourceKey;
+use tokio::runtime::Handle;
 
 use super::HlsConfig;
 use super::disk::Disk;
@@ -17,24 +18,28 @@ use crate::engine::{lock, random};
 /// The segmenters.
 pub(super) struct Streams {
     doors: Arc<dyn Doors>,
+    /// Where segmenters run.
+    runtime: Handle,
     config: HlsConfig,
     running: Mutex<HashMap<SourceKey, Arc<Stream>>>,
 }
 
 impl Streams {
+    /// Call it in the runtime that segmenters are to run in.
     pub(super) fn new(doors: Arc<dyn Doors>, config: HlsConfig) -> Self {
         if let Some(dir) = &config.dvr_dir {
             Disk::sweep(dir);
         }
         Self {
             doors,
+            runtime: Handle::current(),
             config,
             running: Mutex::default(),
         }
     }
 
     /// The segmenter of a source; started if the source is live, and then not listed before the rungs
-    /// of a ladder are there. Call it in the runtime.
+    /// of a ladder are there.
     pub(super) fn open(self: &Arc<Self>, key: &SourceKey, ladder: bool) -> Option<Arc<Stream>> {
         let mut running = lock(&self.running);
         let found = running
@@ -63,7 +68,7 @@ impl Streams {
         let idle = (!self.config.always).then(|| self.config.idle());
         let frames = self.doors.read(key.clone());
         let (streams, task) = (Arc::clone(self), Arc::clone(&stream));
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             Arc::clone(&task).run(frames, settings, idle, ladder).await;
             streams.close(&task);
         });

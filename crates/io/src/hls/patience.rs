@@ -1,0 +1,75 @@
+//! How long a connection may take for one thing after the other, with one timer.
+//!
+//! A timer for each step would be moved for each request, thousands of times a second, and never
+//! fire. This one is moved when it fires too early, or would fire too late.
+
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep};
+
+/// The patience with one connection.
+#[derive(Debug)]
+pub(super) struct Patience {
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Patience {
+    /// Call it in a runtime.
+    pub(super) fn new() -> Self {
+        Self {
+            timer: Box::pin(sleep(Duration::from_secs(60))),
+        }
+    }
+
+    /// What comes of it, or nothing when it takes longer than this.
+    pub(super) async fn limit<T>(
+        &mut self,
+        limit: Duration,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let deadline = Instant::now() + limit;
+        let mut work = pin!(work);
+        std::future::poll_fn(|context| {
+            if let Poll::Ready(done) = work.as_mut().poll(context) {
+                return Poll::Ready(Some(done));
+            }
+            if self.timer.deadline() > deadline {
+                self.timer.as_mut().reset(deadline);
+            }
+            while self.timer.as_mut().poll(context).is_ready() {
+                if Instant::now() >= deadline {
+                    return Poll::Ready(None);
+                }
+                self.timer.as_mut().reset(deadline);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::{pending, ready};
+
+    #[tokio::test]
+    async fn each_step_has_its_own_limit() {
+        let mut patience = Patience::new();
+        let short = Duration::from_millis(5);
+        let long = Duration::from_millis(25);
+        assert_eq!(patience.limit(short, ready(1)).await, Some(1));
+        for limit in [long, short, long] {
+            let began = Instant::now();
+            assert_eq!(patience.limit(limit, pending::<()>()).await, None);
+            assert!(began.elapsed() >= limit);
+        }
+        let later = async {
+            sleep(short).await;
+            2
+        };
+        assert_eq!(patience.limit(Duration::from_secs(9), later).await, Some(2));
+    }
+}
