@@ -18,6 +18,7 @@ __all__ = [
     "DelayProbe",
     "Engine",
     "Frame",
+    "HlsLoad",
     "Load",
     "Patched",
     "__version__",
@@ -311,3 +312,26 @@ class Load:
         """
     def close(self) -> None:
         """Say goodbye to all and stop the threads; idempotent."""
+
+@final
+class HlsLoad:
+    """A load run: many lean LL-HLS players of any server. Calls may come from any thread."""
+
+    def __new__(cls, config: bytes) -> HlsLoad:
+        """Start the threads.
+
+        ``config`` is JSON: ``server`` (address and port), ``host`` (as requests name it), ``path``
+        (of the multivariant playlist, with its query); optional ``threads``, ``niceness``, ``audio``
+        (take its rendition too), ``hints`` (ask for hinted parts), ``deltas`` (ask for delta
+        updates). Raises ``load.config``, ``load.socket``.
+        """
+    def join(self) -> None:
+        """One more player. Raises ``load.config`` when there are too many."""
+    def mark(self) -> None:
+        """The measured window begins now."""
+    def poll(self) -> bytes:
+        """Figures as JSON: everything so far, ``last`` (since the last call), ``window`` (since
+        the mark); see ``stagecast.media.load.players``.
+        """
+    def close(self) -> None:
+        """Hang up and stop the threads; idempotent."""

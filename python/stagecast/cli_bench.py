@@ -1,4 +1,4 @@
-"""`stagecast bench`: load a WHIP and WHEP server and measure it.
+"""`stagecast bench`: load a WHIP, WHEP or LL-HLS server and measure it.
 
 Only options and printing live here; the work is in `stagecast.media.load`, imported when a command runs.
 """
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from stagecast.media.load.clips import Clip
+    from stagecast.media.load.players import PlayersPlan
     from stagecast.media.load.run import Plan, Progress
 
 app = typer.Typer(
@@ -199,6 +200,101 @@ def whep(
     _run(plan, json_file, html)
 
 
+@app.command()
+def hls(
+    url: Annotated[
+        str,
+        typer.Argument(
+            help="Address of the multivariant playlist, such as "
+            "http://HOST:8081/ACCOUNT/NAME/manifest/video.m3u8; a token goes into its query."
+        ),
+    ],
+    players: Annotated[int, typer.Option(min=1, max=MAX_VIEWERS, help="How many play.")] = 10,
+    rate: Annotated[float, typer.Option(min=0.1, max=1000, help="Joins a second.")] = 20.0,
+    duration: Duration = 10.0,
+    settle: Annotated[
+        float, typer.Option(min=0, max=600, help="Seconds between the last join and measuring.")
+    ] = 3.0,
+    pid: Pid = None,
+    publish: Annotated[
+        str | None,
+        typer.Option(
+            "--publish",
+            help="Also publish, to this WHIP address, while players play.",
+            show_default=False,
+        ),
+    ] = None,
+    publish_token: Annotated[
+        str | None, typer.Option("--publish-token", help="Its token.", show_default=False)
+    ] = None,
+    bitrate: Bitrate = "2500k",
+    size: Size = "1280x720",
+    fps: Fps = 30,
+    gop: Gop = 2.0,
+    media: Media = None,
+    no_audio: Annotated[
+        bool, typer.Option("--no-audio", help="Send and play no sound of its own.")
+    ] = False,
+    no_hints: Annotated[
+        bool,
+        typer.Option(
+            "--no-hints", help="Ask for parts only when a playlist tells of them, as hls.js does."
+        ),
+    ] = False,
+    no_deltas: Annotated[
+        bool, typer.Option("--no-deltas", help="Ask for whole playlists only.")
+    ] = False,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Threads of players.")] = 1,
+    nice: Annotated[
+        int, typer.Option(min=0, max=19, help="How much those threads yield to the server.")
+    ] = 10,
+    allow_remote: AllowRemote = False,
+    insecure: Insecure = False,
+    json_file: Json = None,
+    html: Html = None,
+) -> None:
+    """Play one LL-HLS stream with many players.
+
+    Each player asks as a low-latency player does and decodes nothing: blocking reloads of the playlists of video
+    and audio, and the parts they hint at, on kept connections of HTTP/1.1. Reports the time to start, missed parts,
+    stalls, the age of parts (from a picture of --publish leaving to the whole part being there), and with --pid
+    what a request and a player cost the server.
+
+    Example:
+      stagecast bench hls http://127.0.0.1:8081/ACCOUNT/demo/manifest/video.m3u8 --players 1000 --rate 100
+        --publish http://127.0.0.1:8080/api/whip/demo --publish-token TOKEN --pid 1234 --html load.html
+
+    """
+    from stagecast.media.load.players import (  # noqa: PLC0415  (see the module's head)
+        PlayersPlan,
+        PlayersRun,
+    )
+    from stagecast.media.load.signalling import target  # noqa: PLC0415
+
+    def plan() -> "PlayersPlan":
+        verify = not insecure
+        watch = target(url, None, allow_remote=allow_remote, verify=verify)
+        to = publish and target(publish, publish_token, allow_remote=allow_remote, verify=verify)
+        make = (media, Codec.H264, bitrate, size, fps, gop)
+        return PlayersPlan(
+            watch=watch,
+            viewers=players,
+            rate=rate,
+            settle=settle,
+            duration=duration,
+            publish=[to] if to else [],
+            clip=_clip(*make, audio=not no_audio, stamped=True) if to else None,
+            audio=not no_audio,
+            pid=pid,
+            threads=threads,
+            niceness=nice,
+            hints=not no_hints,
+            deltas=not no_deltas,
+        )
+
+    _run(plan, json_file, html, PlayersRun)
+
+
 @app.command("publish")
 def publish_command(
     url: Annotated[
@@ -289,7 +385,7 @@ def _clip(
     return clips.generated(recipe, stamped=stamped, say=lambda text: print(text, file=sys.stderr))
 
 
-def _run(make: Any, json_file: Path | None, html: Path | None) -> None:
+def _run(make: Any, json_file: Path | None, html: Path | None, kind: Any = None) -> None:
     from stagecast.errors import StagecastError  # noqa: PLC0415  (see the module's head)
     from stagecast.media.load.report import to_html  # noqa: PLC0415
     from stagecast.media.load.run import Run  # noqa: PLC0415
@@ -297,7 +393,7 @@ def _run(make: Any, json_file: Path | None, html: Path | None) -> None:
     printed = json_file == Path("-")
     screen = _Screen(quiet=printed)
     try:
-        run = Run(make(), on_second=screen.show)
+        run = (kind or Run)(make(), on_second=screen.show)
         with Interruptible(run.stop), screen:
             result = run.run()
     except StagecastError as error:
@@ -311,8 +407,9 @@ def _run(make: Any, json_file: Path | None, html: Path | None) -> None:
         html.write_text(to_html(result))
     if not printed:
         _print(result)
-    if result["plan"]["viewers"] and not result["result"]["playing"]:
-        _fail("No viewer got a picture or sound to play.")
+    plan = result["plan"]
+    if (plan.get("players") or plan.get("viewers")) and not result["result"]["playing"]:
+        _fail("Nobody got a picture or sound to play.")
 
 
 def _fail(message: str) -> NoReturn:
@@ -360,9 +457,19 @@ def _table(cells: list[tuple[str, str]]) -> "Table":
 def _cells(progress: "Progress") -> list[tuple[str, str]]:
     figures, last = progress.figures, progress.figures["last"]
     seconds = max(1e-3, last["seconds"])
-    delay = last["delay_ms"]["last_packet"]
     cells = [("phase", progress.phase), ("time", f"{progress.seconds:.0f} s")]
-    if figures["viewers"]:
+    if "players" in figures:
+        age = last["part_age_ms"]
+        cells += [
+            ("playing", f"{figures['playing']}/{figures['players']}"),
+            ("Mbit/s", f"{last['bytes'] * 8e-6 / seconds:.1f}"),
+            ("requests/s", f"{last['requests'] / seconds:.0f}"),
+            ("missed", str(last["missed"])),
+            ("stalls", str(last["stalls"])),
+            ("age", f"{age['p50']:.1f}/{age['p99']:.1f} ms" if age["count"] else "-"),
+        ]
+    elif figures["viewers"]:
+        delay = last["delay_ms"]["last_packet"]
         cells += [
             ("playing", f"{figures['playing']}/{figures['viewers']}"),
             ("Mbit/s", f"{last['bytes'] * 8e-6 / seconds:.1f}"),

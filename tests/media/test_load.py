@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -151,3 +152,55 @@ def test_process_that_is_not_there_is_said_at_once() -> None:
 
 def test_several_publishers_need_several_streams() -> None:
     assert "{n}" in bench("publish", "http://127.0.0.1/whip", "--publishers", "2", status=2)
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Signalling]:
+    """A core with LL-HLS whose questions are answered while a command runs."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    hls = {"bind": ["127.0.0.1"], "port": 0}
+    with House(hls=hls) as house, Signalling(house) as made:
+        done = threading.Event()
+
+        def answer() -> None:
+            while not done.wait(0.005):
+                house.take_events()
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        try:
+            yield made
+        finally:
+            done.set()
+            answering.join()
+
+
+@pytest.mark.parametrize("manners", [(), ("--no-hints", "--no-deltas")])
+def test_players_of_hls_get_every_part(stage: Signalling, manners: tuple[str, ...]) -> None:
+    url = f"http://127.0.0.1:{stage.house.engine.hls_port}/demo/manifest/video.m3u8"
+    result = json.loads(
+        bench(
+            *("hls", url, "--publish", stage.whip, "--publish-token", TOKEN, "--players", "12"),
+            *("--rate", "50", "--settle", "0.5", "--duration", "3", "--json", "-"),
+            *("--pid", str(os.getpid()), *SMALL, *manners),
+        )
+    )
+    figures, window = result["result"], result["result"]["window"]
+    assert (figures["players"], figures["playing"], window["active"]) == (12, 12, 12)
+    # Five parts a second, of video and of audio.
+    assert window["parts"] >= 12 * 3 * 2 * 4
+    assert (window["missed"], window["errors"]) == (0, 0)
+    assert (window["hinted"] > 0) is (not manners)
+    assert window["requests"] >= window["parts"] + window["playlists"]
+    assert window["part_age_ms"]["count"] >= 12 * 3 * 4
+    assert 0 < window["part_age_ms"]["p50"] < 1000
+    assert result["server"]["cpu_us_per_request"] > 0
+
+
+def test_players_of_nothing_say_why(stage: Signalling, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stagecast.media.load.players.LIVE_PATIENCE", 0.5)
+    url = f"http://127.0.0.1:{stage.house.engine.hls_port}/demo/manifest/video.m3u8"
+    said = bench("hls", url, status=1)
+    assert "The first player does not play: http 404 The stream is not live." in said
+    said = bench("hls", url.replace("http:", "https:"), status=1)
+    assert "plain HTTP only" in said

@@ -124,3 +124,31 @@ def test_run_on_a_machine_that_was_too_busy_says_so() -> None:
     busy = result()
     busy["result"]["window"] = {**SPAN, "tool_late_ms": 900.0}
     assert "900 ms" in dict(rows(busy))["careful"]
+
+
+def test_players_of_hls_have_rows_and_plots_of_their_own() -> None:
+    window = {
+        "seconds": 10.0, "active": 2, "requests": 400, "playlists": 200, "parts": 200, "hinted": 190,
+        "bytes": 6_000_000, "missed": 1, "wrong_hints": 2, "errors": 3, "stalls": 1, "stalled_seconds": 0.2,
+        "part_age_ms": SPREAD, "tool_late_ms": 3.0,
+    }  # fmt: skip
+    told = result(
+        plan={"players": 3, "watch": "http://127.0.0.1/video.m3u8", "publish": []},
+        result={
+            "players": 3, "playing": 2, "failures": {"http 404 <no>": 1}, "window": window,
+            "start_ms": {"listed": SPREAD, "started": SPREAD}, "publishers": result()["result"]["publishers"],
+        },
+    )  # fmt: skip
+    del told["server"]["cpu_us_per_packet"]
+    told["server"]["cpu_us_per_request"] = 17.5
+    for at, row in enumerate(told["seconds"]):
+        row["requests_per_second"] = 40 + at
+    found = dict(rows(told))
+    assert found["players"] == "2 of 3 play, failed: http 404 <no> 1"
+    assert found["missed"] == "1 of 201 parts, 3 requests failed, 2 hints were wrong"
+    assert found["stalls"] == "1, 1.000 % of the time"
+    assert found["server, a request"].startswith("17.5 µs")
+    text = to_html(told)
+    assert "3 players of http://127.0.0.1/video.m3u8" in text
+    assert "Requests, a second" in text
+    assert "<no>" not in text

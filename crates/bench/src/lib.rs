@@ -6,13 +6,14 @@
 //! `epoll`) → `socket` (`recvmmsg`, kernel time) → `viewer` (clear header, figures) →
 //! `stream` (loss, order, jitter) and `picture` (frames, freezes) → `figures` (percentiles).
 //! Nothing of the server's engine is used but formats, SRTP and the outbox, so that each is
-//! the other's check.
+//! the other's check. LL-HLS players are in [`hls`]; they share nothing with the rest but stamps.
 
 mod arrivals;
 pub mod clip;
 mod clock;
 mod driver;
 mod figures;
+pub mod hls;
 mod impair;
 pub mod link;
 mod load;

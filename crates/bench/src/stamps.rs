@@ -52,6 +52,12 @@ pub fn read(payload: &[u8], name: [u8; 16]) -> Option<i64> {
         .filter(|nanos| *nanos > 0)
 }
 
+/// The last stamp of a run of pictures, such as a part of a segment; it may be anywhere.
+pub fn read_last(media: &[u8], name: [u8; 16]) -> Option<i64> {
+    let at = media.windows(name.len()).rposition(|w| w == name)?;
+    read(&media[at..], name)
+}
+
 /// Where the digits of a stamp are. Stamps stand at the start of a small packet, or behind
 /// parameter sets in one; a long scan of picture data is not worth it.
 fn position(payload: &[u8], name: [u8; 16]) -> Option<usize> {

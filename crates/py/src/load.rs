@@ -1,18 +1,19 @@
-//! `Load` and `Clip`: the load generator behind `stagecast bench`.
+//! `Load`, `HlsLoad` and `Clip`: the load generator behind `stagecast bench`.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyModule};
-use stagecast_bench::{Codec, Error, Kind, Wants, clip};
+use stagecast_bench::{Codec, Error, Kind, Wants, clip, hls};
 
 use crate::error::core_error;
 
 /// Adds the classes of this file to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Clip>()?;
-    module.add_class::<Load>()
+    module.add_class::<Load>()?;
+    module.add_class::<HlsLoad>()
 }
 
 fn raise(error: &Error) -> PyErr {
@@ -159,6 +160,40 @@ impl Load {
 
     fn close_peer(&self, py: Python<'_>, ident: u64) {
         py.detach(|| self.load.close_peer(ident));
+    }
+
+    fn mark(&self, py: Python<'_>) {
+        py.detach(|| self.load.mark());
+    }
+
+    fn poll<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let polled = py.detach(|| serde_json::to_vec(&self.load.poll()));
+        PyBytes::new(py, &polled.expect("figures hold numbers and names only"))
+    }
+
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.load.close());
+    }
+}
+
+/// See `_core.pyi`.
+#[pyclass(frozen, module = "stagecast._core")]
+pub(crate) struct HlsLoad {
+    load: hls::Load,
+}
+
+#[pymethods]
+impl HlsLoad {
+    #[new]
+    fn new(config: &[u8]) -> PyResult<Self> {
+        let config =
+            serde_json::from_slice(config).map_err(|e| core_error("load.config", e.to_string()))?;
+        let load = hls::Load::start(&config).map_err(|e| raise(&e))?;
+        Ok(Self { load })
+    }
+
+    fn join(&self) -> PyResult<()> {
+        self.load.join().map_err(|e| raise(&e))
     }
 
     fn mark(&self, py: Python<'_>) {

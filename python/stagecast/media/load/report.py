@@ -20,7 +20,9 @@ def rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     figures, plan = result["result"], result["plan"]
     window = figures["window"]
     found: list[tuple[str, str]] = []
-    if plan["viewers"]:
+    if plan.get("players"):
+        found += _player_rows(result, figures, window)
+    elif plan["viewers"]:
         found += _viewer_rows(result, figures, window)
     sent = figures["publishers"]
     if sent["count"]:
@@ -104,17 +106,50 @@ def _viewer_rows(
     ]
 
 
+def _player_rows(
+    result: dict[str, Any], figures: dict[str, Any], window: dict[str, Any]
+) -> list[tuple[str, str]]:
+    seconds = max(1e-3, window["seconds"])
+    players = f"{figures['playing']} of {result['plan']['players']} play"
+    if figures["failures"] and figures["playing"] < result["plan"]["players"]:
+        players += f", failed: {_counts(figures['failures'])}"
+    stalled = window["stalled_seconds"] / seconds / max(1, window["active"])
+    return [
+        ("players", players),
+        ("start: playlists", _spread(figures["start_ms"]["listed"])),
+        ("start: enough to play", _spread(figures["start_ms"]["started"])),
+        (
+            "received",
+            (
+                f"{window['requests'] / seconds:.0f} requests/s, {window['parts'] / seconds:.0f} parts/s, "
+                f"{window['bytes'] * 8e-6 / seconds:.1f} Mbit/s, {window['active']} players active"
+            ),
+        ),
+        (
+            "missed",
+            (
+                f"{window['missed']} of {window['parts'] + window['missed']} parts, "
+                f"{window['errors']} requests failed, {window['wrong_hints']} hints were wrong"
+            ),
+        ),
+        ("age of a part", _spread(window["part_age_ms"])),
+        ("stalls", f"{window['stalls']}, {100 * stalled:.3f} % of the time"),
+    ]
+
+
 def _server_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     server = result["server"]
     if server is None:
         return []
     found = [("server", f"{server['cores']} cores, {server['user_percent']} % of it user time")]
-    if server["cpu_us_per_packet"] is not None:
+    for unit in ("packet", "request"):
+        if server.get(f"cpu_us_per_{unit}") is None:
+            continue
         found.append(
             (
-                "server, a packet",
+                f"server, a {unit}",
                 (
-                    f"{server['cpu_us_per_packet']} µs; a viewer {server['cpu_ms_per_viewer_second']} ms a second, "
+                    f"{server[f'cpu_us_per_{unit}']} µs; a viewer {server['cpu_ms_per_viewer_second']} ms a second, "
                     f"{server['viewers_a_core']} viewers a core"
                 ),
             )
@@ -184,6 +219,9 @@ _PLOTS = (
         "ms",
         (("last_packet_p50_ms", "p50"), ("last_packet_p99_ms", "p99")),
     ),
+    _Plot("Requests", "a second", (("requests_per_second", "all players"),)),
+    _Plot("Age of a part", "ms", (("part_age_p50_ms", "p50"), ("part_age_p99_ms", "p99"))),
+    _Plot("Parts missed", "%", (("missed_percent", "of all"),)),
     _Plot("Loss", "%", (("loss_percent", "raw"), ("lost_percent", "for good"))),
     _Plot("Server, processor", "cores", (("server_cores", "server"),)),
     _Plot("Server, memory", "MiB", (("rss_mib", "resident"),)),
@@ -193,9 +231,10 @@ _PLOTS = (
 def to_html(result: dict[str, Any]) -> str:
     """One page."""
     plan, machine = result["plan"], result["machine"]
+    watching = next((kind for kind in ("players", "viewers") if plan.get(kind)), None)
     what = (
-        f"{plan['viewers']} viewers of {plan['watch']}"
-        if plan["viewers"]
+        f"{plan[watching]} {watching} of {plan['watch']}"
+        if watching
         else f"{len(plan['publish'])} publishers"
     )
     facts = "".join(
@@ -224,7 +263,7 @@ def to_html(result: dict[str, Any]) -> str:
 def _draw(plot: _Plot, seconds: Sequence[dict[str, Any]]) -> str:
     """A line plot over time; nothing without at least two points. The measured window is shaded."""
     lines = [
-        (label, [(row["at"], float(row[key])) for row in seconds if row[key] is not None])
+        (label, [(row["at"], float(row[key])) for row in seconds if row.get(key) is not None])
         for key, label in plot.series
     ]
     lines = [(label, points) for label, points in lines if len(points) > 1]

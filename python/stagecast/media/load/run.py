@@ -27,7 +27,7 @@ MAX_VIEWERS = 10_000
 MAX_PUBLISHERS = 1_000
 MAX_SECONDS = 3_600
 _WORKERS = 64
-_LIVE_PATIENCE = 15.0
+LIVE_PATIENCE = 15.0
 _LEAVE_PATIENCE = 10.0
 _KIB, _MIB = 1 << 10, 1 << 20
 
@@ -164,7 +164,7 @@ class Run:
             **window,
             "seconds": self._seconds,
         }
-        result["server"] = _server(window, before, plan.viewers)
+        result["server"] = self._server(window, before)
         for key in ("meter", "meter_end"):
             result.pop(key)
         return result
@@ -181,7 +181,7 @@ class Run:
                 self._signal(at, ident, offer)
             except JoinError as error:
                 raise RunError(f"The publisher was refused: {error}.") from error
-        deadline = time.monotonic() + _LIVE_PATIENCE
+        deadline = time.monotonic() + LIVE_PATIENCE
         while True:
             publishers = self._poll()["publishers"]
             if publishers["live"] == len(plan.publish) and publishers["packets"] > 0:
@@ -198,7 +198,7 @@ class Run:
         if plan.watch is None:
             return
         # The first one also waits for the stream to be live; it counts like any other.
-        self._join(_LIVE_PATIENCE)
+        self._join(LIVE_PATIENCE)
         if self._failures:
             raise RunError(f"No viewer was let in: {self._first_failure}.")
         start = time.monotonic()
@@ -277,7 +277,7 @@ class Run:
     def _window(self) -> dict[str, Any]:
         """Measure; the poll at the end counts from the mark."""
         meter = _Meter(self._plan.pid)
-        self._load.mark()
+        self._mark()
         self._meter = _Meter(self._plan.pid)
         self._pass("measure", self._plan.duration)
         end = _Meter(self._plan.pid)
@@ -298,11 +298,69 @@ class Run:
         server = self._meter.server
         rss = server.resident / _MIB if server else None
         at = time.monotonic() - self._began
-        self._seconds.append(_sample(at, phase, figures, cores, rss))
+        row = {"at": round(at, 2), "phase": phase, **self._sample(figures)}
+        row["server_cores"] = None if cores is None else round(cores, 3)
+        row["rss_mib"] = None if rss is None else round(rss, 1)
+        self._seconds.append(row)
         self._on_second(Progress(phase, at, figures, self._failures.total(), cores, rss))
+
+    # --- what a kind of run sees --------------------------------------------------------
+
+    def _mark(self) -> None:
+        self._load.mark()
 
     def _poll(self) -> dict[str, Any]:
         return json.loads(self._load.poll())
+
+    def _sample(self, figures: dict[str, Any]) -> dict[str, Any]:
+        """A second, for plots."""
+        last = figures["last"]
+        seconds = max(1e-3, last["seconds"])
+        sent = figures["publishers"]
+        return {
+            "viewers": figures["playing"],
+            "active": last["active"],
+            "packets_per_second": round(last["packets"] / seconds),
+            "mbit_per_second": round(last["bytes"] * 8e-6 / seconds, 2),
+            "loss_percent": percent(last["missed"], last["expected"]),
+            "lost_percent": percent(last["lost"], last["expected"]),
+            "first_packet_p50_ms": last["delay_ms"]["first_packet"]["p50"],
+            "last_packet_p50_ms": last["delay_ms"]["last_packet"]["p50"],
+            "last_packet_p99_ms": last["delay_ms"]["last_packet"]["p99"],
+            "freezes": last["freezes"],
+            "published_packets": sent["packets"],
+        }
+
+    def _costs(self, cpu: float, window: dict[str, Any]) -> dict[str, Any]:
+        """What so many seconds of processor time were spent for."""
+        packets = window["packets"]
+        return {"cpu_us_per_packet": round(cpu * 1e6 / packets, 3) if packets else None}
+
+    def _server(self, window: dict[str, Any], before: Usage | None) -> dict[str, Any] | None:
+        """What the run cost the server's process in the window."""
+        start, end = window["meter"].server, window["meter_end"].server
+        if start is None or end is None or before is None:
+            return None
+        cpu = end.cpu - start.cpu
+        span = window["result"]["window"]
+        active = span["active"]
+        seconds = max(1e-3, window["meter_end"].at - window["meter"].at)
+        with contextlib.suppress(ZeroDivisionError):
+            return {
+                "cores": round(cpu / seconds, 4),
+                "user_percent": round(100 * (end.user - start.user) / cpu, 1) if cpu else None,
+                **self._costs(cpu, span),
+                "cpu_ms_per_viewer_second": round(cpu * 1e3 / seconds / active, 3)
+                if active
+                else None,
+                "viewers_a_core": round(active / (cpu / seconds)) if cpu else None,
+                "rss_before_mib": round(before.resident / _MIB, 1),
+                "rss_mib": round(end.resident / _MIB, 1),
+                "kib_per_viewer": round(
+                    (end.resident - before.resident) / _KIB / max(1, self._plan.viewers), 1
+                ),
+            }
+        return None
 
     def _described(self) -> dict[str, Any]:
         plan = self._plan
@@ -324,53 +382,5 @@ class Run:
         }
 
 
-def _sample(
-    at: float, phase: str, figures: dict[str, Any], cores: float | None, rss: float | None
-) -> dict[str, Any]:
-    last = figures["last"]
-    seconds = max(1e-3, last["seconds"])
-    sent = figures["publishers"]
-    return {
-        "at": round(at, 2),
-        "phase": phase,
-        "viewers": figures["playing"],
-        "active": last["active"],
-        "packets_per_second": round(last["packets"] / seconds),
-        "mbit_per_second": round(last["bytes"] * 8e-6 / seconds, 2),
-        "loss_percent": _percent(last["missed"], last["expected"]),
-        "lost_percent": _percent(last["lost"], last["expected"]),
-        "first_packet_p50_ms": last["delay_ms"]["first_packet"]["p50"],
-        "last_packet_p50_ms": last["delay_ms"]["last_packet"]["p50"],
-        "last_packet_p99_ms": last["delay_ms"]["last_packet"]["p99"],
-        "freezes": last["freezes"],
-        "published_packets": sent["packets"],
-        "server_cores": None if cores is None else round(cores, 3),
-        "rss_mib": None if rss is None else round(rss, 1),
-    }
-
-
-def _percent(part: float, whole: float) -> float:
+def percent(part: float, whole: float) -> float:
     return round(100 * part / whole, 4) if whole else 0.0
-
-
-def _server(window: dict[str, Any], before: Usage | None, viewers: int) -> dict[str, Any] | None:
-    """What the run cost the server's process in the window."""
-    start, end = window["meter"].server, window["meter_end"].server
-    if start is None or end is None or before is None:
-        return None
-    cpu = end.cpu - start.cpu
-    span = window["result"]["window"]
-    packets, active = span["packets"], span["active"]
-    seconds = max(1e-3, window["meter_end"].at - window["meter"].at)
-    with contextlib.suppress(ZeroDivisionError):
-        return {
-            "cores": round(cpu / seconds, 4),
-            "user_percent": round(100 * (end.user - start.user) / cpu, 1) if cpu else None,
-            "cpu_us_per_packet": round(cpu * 1e6 / packets, 3) if packets else None,
-            "cpu_ms_per_viewer_second": round(cpu * 1e3 / seconds / active, 3) if active else None,
-            "viewers_a_core": round(active / (cpu / seconds)) if cpu else None,
-            "rss_before_mib": round(before.resident / _MIB, 1),
-            "rss_mib": round(end.resident / _MIB, 1),
-            "kib_per_viewer": round((end.resident - before.resident) / _KIB / max(1, viewers), 1),
-        }
-    return None
