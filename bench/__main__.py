@@ -1,6 +1,6 @@
 """`make bench`: measure, print, and compare with what is promised.
 
-Usage: python -m bench [micro|join|forward|churn|hls|glass|loss ...]
+Usage: python -m bench [micro|join|forward|churn|hls|glass|loss|players ...]
     [--viewers N] [--joins N] [--cycles N] [--seconds N]
 """
 
@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import churn, forward, glass, hls, join, loss, micro
+from bench import churn, forward, glass, hls, join, loss, micro, players
 from bench.figures import machine
 
-PARTS = ("micro", "join", "forward", "churn", "hls", "glass", "loss")
+PARTS = ("micro", "join", "forward", "churn", "hls", "glass", "loss", "players")
 ARTIFACTS = Path(__file__).parent / ".artifacts"
 
 JOIN_P95_MS = 500
@@ -28,6 +28,8 @@ HLS_P95_MS = 1300
 RTMP_TO_WHEP_P50_MS = 300
 FROZEN_SHARE = 0.01
 LOSS_VIEWERS = 4
+PART_AGE_P50_MS = 20
+PEER_RATIO = 5
 # Worker threads and kept-alive connections come and go; a leak of 800 viewers is 800.
 WOBBLE = 8
 
@@ -74,6 +76,9 @@ def main() -> int:
     if "loss" in parts:
         results["loss"] = loss.measure(max(options.seconds, 30), LOSS_VIEWERS)
         verdicts += [_print_loss(name, row) for name, row in results["loss"].items()]
+    if "players" in parts:
+        results["players"] = players.measure()
+        verdicts.append(_print_players(results["players"]))
 
     ARTIFACTS.mkdir(exist_ok=True)
     path = ARTIFACTS / "bench.json"
@@ -130,6 +135,43 @@ def _print_loss(name: str, figures: dict[str, Any]) -> bool:
     share = figures["frozen_share"]
     kept = _verdict(f"frozen {share:.2%} < {FROZEN_SHARE:.0%} of the time", share < FROZEN_SHARE)
     return kept & _verdict(f"{errors} pictures could not be decoded", errors == 0)
+
+
+def _print_players(figures: dict[str, Any]) -> bool:
+    print("\nLL-HLS to many players, 720p30 2.5 Mbit/s and sound, parts of 200 ms")
+    for name, label in (
+        ("few", "stagecast"),
+        ("many", "stagecast"),
+        ("mediamtx", "MediaMTX"),
+    ):
+        if name not in figures:
+            continue
+        run = figures[name]
+        window, server = run["result"]["window"], run["server"]
+        age = window["part_age_ms"]
+        print(
+            f"  {label:10} {run['result']['playing']:5} players  {window['requests'] / window['seconds']:6.0f} "
+            f"requests/s  {server['requests_a_core_second']:6} a core  part age p50 {age['p50']:6.1f}  "
+            f"p99 {age['p99']:6.1f} ms  {window['missed']} missed  {window['stalls']} stalls  "
+            f"({run['idle_cores']} cores idle)"
+        )
+    few, many = figures["few"]["result"]["window"], figures["many"]["result"]["window"]
+    kept = _verdict(
+        f"age of a part p50 < {PART_AGE_P50_MS} ms with {players.FEW} players",
+        few["part_age_ms"]["count"] > 0 and few["part_age_ms"]["p50"] < PART_AGE_P50_MS,
+    )
+    kept &= _verdict(
+        f"no part missed, no request failed with {players.MANY} players",
+        many["active"] == players.MANY and many["missed"] == many["errors"] == 0,
+    )
+    if "mediamtx" not in figures:
+        print(f"  not compared: {figures['missing']}")
+        return kept
+    peer = figures["mediamtx"]["server"]["requests_a_core_second"]
+    ratio = figures["many"]["server"]["requests_a_core_second"] / max(1, peer)
+    return kept & _verdict(
+        f"{ratio:.1f} times MediaMTX's requests a core, at least {PEER_RATIO}", ratio >= PEER_RATIO
+    )
 
 
 def _print_join(name: str, figures: dict[str, Any]) -> bool:

@@ -108,6 +108,13 @@ class Server:
     def whep(self) -> str:
         return f"http://127.0.0.1:{self._port}/api/whep/{self.account}/{STREAM}"
 
+    @property
+    def hls(self) -> str:
+        """The stream's multivariant playlist."""
+        address = f"http://127.0.0.1:{self._port}/viewer/playback.json"
+        told = httpx2.get(address, trust_env=False).json()
+        return f"{told['hls']}/{self.account}/{STREAM}/manifest/video.m3u8"
+
     def _wait(self) -> None:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:

@@ -69,7 +69,7 @@ class _Binary:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self.http, self.media = free_port(), free_port()
+        self.http, self.media, self.hls_port = free_port(), free_port(), free_port()
         self._folder = tempfile.TemporaryDirectory(prefix=f"bench-{self.name}-")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -86,6 +86,7 @@ class _Binary:
         for key, value in (
             ("HTTP", self.http),
             ("MEDIA", self.media),
+            ("HLS", self.hls_port),
             ("FOLDER", folder),
         ):
             text = text.replace(f"@{key}@", str(value))
@@ -154,6 +155,16 @@ class MediaMtx(_Binary):
         return f"http://127.0.0.1:{self.http}/bench/whep"
 
 
+class MediaMtxHls(MediaMtx):
+    """The same with LL-HLS."""
+
+    template = "mediamtx-hls.yml"
+
+    @property
+    def hls(self) -> str:
+        return f"http://127.0.0.1:{self.hls_port}/bench/index.m3u8"
+
+
 class Srs(_Binary):
     """github.com/ossrs/srs"""
 
@@ -214,4 +225,4 @@ def ours(tree: Path | None = None, name: str = "stagecast") -> Entry:
     return Entry(name, said.stdout.strip() or "unknown", tree=tree)
 
 
-__all__ = ["UNFIT", "Entry", "Missing", "Peer", "find", "ours"]
+__all__ = ["UNFIT", "Entry", "MediaMtxHls", "Missing", "Peer", "find", "ours"]
