@@ -1,14 +1,16 @@
-"""What encoders send over Enhanced RTMP, in ffprobe over HLS and in Chromium over WHEP."""
+"""What encoders send over RTMP, in ffprobe over HLS and in Chromium over WHEP."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from urllib.parse import urljoin
 
 import httpx2
 import pytest
 import pytest_asyncio
 
+from tests.e2e import obs
 from tests.e2e.conftest import Open
 from tests.e2e.deadline import until
 from tests.e2e.livestreams import Livestream, Livestreams
@@ -103,3 +105,15 @@ async def test_an_encoder_that_comes_back_continues_the_playlist_with_a_disconti
         segments = [int(number) for number in re.findall(r"\n(\d+)\.m4s", text)]
         assert segments == list(range(segments[0], segments[-1] + 1))
         assert segments[0] - sequence(before) in range(10)
+
+
+@pytest.mark.skipif(bool(obs.missing()), reason=f"not installed: {obs.missing()}")
+async def test_obs_goes_live_and_plays_as_hls(livestreams: Livestreams, tmp_path: Path) -> None:
+    made = await livestreams.create("obs")
+    server = made.fields["ingest_server"].rstrip("/")
+    async with obs.streaming(tmp_path, server, made.key) as log:
+        try:
+            await goes_live(livestreams, made)
+        except AssertionError as error:
+            raise AssertionError(log.read_text()[-3000:]) from error
+        assert await probe(made.fields["playback_url"]) == {"video": "h264", "audio": "aac"}
