@@ -1,8 +1,8 @@
 //! Mutated messages never make a parser panic or break its promises.
 //!
-//! A corpus of valid messages is cut, flipped, spliced and overwritten for two seconds, and every
-//! result goes through every parser. The seed is printed; `STAGECAST_FUZZ_SEED` runs one again, and
-//! a failure prints the bytes that caused it.
+//! A corpus of valid messages is cut, flipped, spliced and overwritten for two seconds, or
+//! `FUZZ_SECONDS`, and every result goes through every parser. The seed is printed;
+//! `STAGECAST_FUZZ_SEED` runs one again, and a failure prints the bytes that caused it.
 
 use stagecast_proto::codec::config::{aac, annex_b, av1, avc, hevc, nal_units, opus, vpx};
 use stagecast_proto::codec::{self, Codec, Kind, vp8};
@@ -78,9 +78,13 @@ fn mutated_messages_never_panic() {
             read(&message[..len]);
         }
     }
+    let seconds = std::env::var("FUZZ_SECONDS")
+        .ok()
+        .and_then(|seconds| seconds.parse().ok());
+    let budget = seconds.map_or(BUDGET, Duration::from_secs);
     let start = Instant::now();
     let mut runs = 0_u64;
-    while start.elapsed() < BUDGET {
+    while start.elapsed() < budget {
         let message = mutate(&mut random, &corpus);
         let _witness = Witness(&message);
         read(&message);
