@@ -45,6 +45,8 @@ const TOLERATED: f64 = 1.3;
 const CLOSE: f64 = 1.2;
 /// With this share lost audio suffers.
 const MUCH_LOSS: f64 = 0.1;
+/// An average of loss goes so far back.
+const LOSS_REMEMBERED: Duration = Duration::from_secs(5);
 /// With a queue of this length nothing is waited out.
 const LONG_QUEUE: Duration = Duration::from_millis(80);
 /// A queue to be drained before anything else, and when it is.
@@ -337,6 +339,18 @@ impl Allocator {
         Some(gone)
     }
 
+    /// Share that will go on being lost. What was lost of late may have been the work of a layer that has
+    /// been left since.
+    fn lasting_loss(&self, now: Instant, network: &Network) -> f64 {
+        let lately = |at: Instant| now.saturating_duration_since(at) < LOSS_REMEMBERED;
+        let most = if self.lowered.is_some_and(lately) {
+            MUCH_LOSS
+        } else {
+            0.5
+        };
+        network.loss.min(most)
+    }
+
     /// Whether a queue was found to be another's of late.
     fn is_foreign(&self, now: Instant) -> bool {
         let lately = |at: Instant| now.saturating_duration_since(at) < FOREIGN_FOR;
@@ -416,7 +430,7 @@ impl Allocator {
         network: &Network,
     ) -> Option<usize> {
         // What is lost will be sent again, and takes its room.
-        let room = budget * (1.0 - network.loss.min(0.5));
+        let room = budget * (1.0 - self.lasting_loss(now, network));
         let is_proven = |rung: &Rung| {
             network.proven.is_some_and(|(at, rate)| {
                 let fresh = now.saturating_duration_since(at) < PROVEN_FOR;
@@ -538,7 +552,7 @@ impl Allocator {
             return None;
         }
         let next = current.map_or(0, |current| current + 1).min(top);
-        let again = 1.0 / (1.0 - network.loss.min(0.5));
+        let again = 1.0 / (1.0 - self.lasting_loss(now, network));
         let needed = |index: usize| {
             let video = ladder.rungs()[index].rate * HEADROOM * again;
             (video + audio) * PROBE_MARGIN

@@ -43,6 +43,9 @@ const ENOUGH: f64 = 0.85;
 /// The interval doubles this many times at most.
 const MAX_FAILURES: u32 = 4;
 const KEPT: usize = 4;
+/// So long after congestion while no probe has succeeded yet: what fits instead of the first guess is to be
+/// found within seconds.
+const FIRST_QUIET: Duration = Duration::from_secs(1);
 
 /// Rates that would be of use if they went through.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -190,6 +193,7 @@ pub(super) struct Prober {
     quiet_until: Option<Instant>,
     /// Confirmations in a row that failed.
     failures: u32,
+    has_confirmed: bool,
     /// The next cluster of a chain.
     further: Option<Further>,
 }
@@ -211,6 +215,7 @@ impl Prober {
             last_id: 0,
             quiet_until: None,
             failures: 0,
+            has_confirmed: false,
             further: None,
         }
     }
@@ -232,7 +237,12 @@ impl Prober {
     pub fn interrupt(&mut self, now: Instant) {
         self.end_active();
         self.further = None;
-        self.quiet_until = Some(now + self.interval);
+        let quiet = if self.has_confirmed {
+            self.interval
+        } else {
+            self.interval.min(FIRST_QUIET)
+        };
+        self.quiet_until = Some(now + quiet);
     }
 
     /// What is to be sent now.
@@ -336,6 +346,7 @@ impl Prober {
             seen.reported = true;
             if result.confirmed {
                 self.failures = 0;
+                self.has_confirmed = true;
                 self.quiet_until = Some(seen.began + self.interval);
             }
             best = best.max(Some(result));

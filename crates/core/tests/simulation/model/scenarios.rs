@@ -59,6 +59,18 @@ pub fn all() -> Vec<Scenario> {
     vec![
         ladder("steady 300 kbit/s", steady(300)),
         ladder("steady 700 kbit/s", steady(700)),
+        // What a browser makes of three layers, the best of which is tried first and is far too much.
+        Scenario {
+            layers: &[110, 320, 900],
+            ..ladder(
+                "steady 500 kbit/s, short queue",
+                LinkSpec {
+                    queue_ms: 200,
+                    rtt_ms: 2,
+                    ..steady(500)
+                },
+            )
+        },
         ladder("steady 1 Mbit/s", steady(1000)),
         ladder("steady 2 Mbit/s", steady(2000)),
         ladder("steady 3 Mbit/s", steady(3000)),
