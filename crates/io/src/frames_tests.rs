@@ -80,6 +80,14 @@ fn aac_frame(pts_us: i64) -> Frame {
     }
 }
 
+fn opus_frame(pts_us: i64) -> Frame {
+    Frame {
+        pts_us,
+        dts_us: pts_us,
+        ..frame(Codec::Opus, true, 9)
+    }
+}
+
 fn vp8_frame(pts_us: i64, keyframe: bool) -> Frame {
     Frame {
         pts_us,
@@ -199,18 +207,18 @@ fn companion_track_joins_the_source_and_is_no_publisher() {
     let engine = engine();
     let key = SourceKey::new("a/s", None);
     let sink = publish(&engine);
-    sink.push("audio", aac_frame(0));
+    sink.push("audio", opus_frame(0));
     let mut stream = engine.read_frames(key.clone());
     let Some(FrameEvent::Begin { generation }) = next(&engine, &mut stream) else {
         panic!("the source is live");
     };
-    let companion = engine.frames().accompany(key, "audio-opus");
-    companion.push(generation.wrapping_sub(1), frame(Codec::Opus, true, 9));
-    companion.push(generation, frame(Codec::Opus, true, 9));
-    sink.push("audio", aac_frame(20_000));
+    let companion = engine.frames().accompany(key, "audio-aac");
+    companion.push(generation.wrapping_sub(1), aac_frame(0));
+    companion.push(generation, aac_frame(0));
+    sink.push("audio", opus_frame(20_000));
     assert_eq!(
         described(&engine, &mut stream, 2),
-        ["audio-opus 0", "audio 20000"]
+        ["audio-aac 0", "audio 20000"]
     );
     assert_eq!(sink.is_ended(), None);
 }

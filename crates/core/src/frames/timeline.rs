@@ -6,8 +6,11 @@
 
 use std::time::{Duration, Instant};
 
-/// A layer this far off is put right at once: its timestamps have jumped.
-const JUMP_US: i64 = 500_000;
+use crate::packet::Packet;
+
+/// A layer this far off is put right at once: its timestamps have jumped, or it would be out of step
+/// with the others for seconds.
+const JUMP_US: i64 = 100_000;
 /// How much of the time that passes may be added or left out while moving: 2 %.
 const SLEW: i64 = 50;
 
@@ -30,12 +33,16 @@ impl Timeline {
         }
     }
 
+    fn since_epoch(&self, at: Instant) -> i64 {
+        match at.checked_duration_since(self.epoch) {
+            Some(after) => micros(after),
+            None => -micros(self.epoch - at),
+        }
+    }
+
     /// Presentation time of a frame that was captured at `capture`.
     pub fn place(&mut self, timestamp: u32, capture: Instant) -> i64 {
-        let captured = match capture.checked_duration_since(self.epoch) {
-            Some(after) => micros(after),
-            None => -micros(self.epoch - capture),
-        };
+        let captured = self.since_epoch(capture);
         let Some((last_ticks, last_us)) = self.last else {
             self.last = Some((i64::from(timestamp), captured));
             return captured;
@@ -55,6 +62,24 @@ impl Timeline {
     }
 }
 
+/// Correct the capture times of packets of one layer, in order, by all of them together: a publisher that
+/// begins with a burst sends its first packets late, and alone they seem to be captured when they came.
+pub fn settle(packets: &mut [&mut Packet]) {
+    let Some(first) = packets.first() else { return };
+    let (begin, rate) = (first.timestamp, first.format.codec.clock_rate());
+    let after = |packet: &Packet| {
+        let ticks = packet.timestamp.wrapping_sub(begin).cast_signed().max(0);
+        Duration::from_micros(u64::from(ticks.cast_unsigned()) * 1_000_000 / u64::from(rate))
+    };
+    let starts = packets
+        .iter()
+        .filter_map(|p| p.capture.checked_sub(after(p)));
+    let Some(start) = starts.min() else { return };
+    for packet in packets {
+        packet.capture = packet.capture.min(start + after(packet));
+    }
+}
+
 fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
@@ -62,6 +87,9 @@ fn micros(time: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packet::{Format, Scale};
+    use stagecast_proto::codec::Codec;
+    use std::sync::Arc;
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
@@ -79,6 +107,52 @@ mod tests {
             assert!((32_600..=34_000).contains(&(at - last)), "{}", at - last);
             last = at;
         }
+    }
+
+    fn packet(timestamp: u32, at: Instant) -> Packet {
+        Packet {
+            seq: u64::from(timestamp),
+            timestamp,
+            marker: true,
+            keyframe: false,
+            frame_start: true,
+            format: Format::plain(Codec::H264),
+            arrival: at,
+            capture: at,
+            resolution: None,
+            scale: Scale::NONE,
+            dependency: None,
+            audio_level: None,
+            payload: Arc::from([0u8; 4].as_slice()),
+        }
+    }
+
+    #[test]
+    fn burst_at_the_beginning_is_captured_evenly() {
+        let t0 = Instant::now();
+        let mut packets: Vec<_> = (0..60_u32)
+            .map(|frame| {
+                let even = t0 + Duration::from_micros(33_333) * frame;
+                // The first fifteen came at once.
+                packet(3000 * frame, even.max(t0 + MS(500)))
+            })
+            .collect();
+        settle(&mut packets.iter_mut().collect::<Vec<_>>());
+        for (frame, packet) in (0..).zip(&packets) {
+            let even = t0 + Duration::from_micros(33_333) * frame;
+            assert!(
+                packet.capture.saturating_duration_since(even) < MS(20),
+                "{frame}"
+            );
+        }
+    }
+
+    #[test]
+    fn layer_that_is_out_of_step_is_put_right_at_once() {
+        let t0 = Instant::now();
+        let mut timeline = Timeline::new(t0, 48_000);
+        timeline.place(0, t0 + MS(480));
+        assert_eq!(timeline.place(960, t0 + MS(20)), 20_000);
     }
 
     #[test]

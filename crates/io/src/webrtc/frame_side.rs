@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stagecast_core::frame::Frame;
-use stagecast_core::frames::{Assembler, Face, FaceLayer, FaceTrack, FramePublisher, Unit};
+use stagecast_core::frames::{Assembler, Face, FaceLayer, FaceTrack, FramePublisher, Unit, settle};
 use stagecast_core::hub::ring::Limits;
 use stagecast_core::hub::{Inbound, Source};
 use stagecast_core::packet::Packet;
@@ -242,10 +242,13 @@ impl FrameSide {
                 let all = (layer.ring.start()..layer.ring.end()).filter_map(|i| layer.ring.get(i));
                 let place =
                     |p: &Packet| (Arc::clone(&track.name), Arc::clone(&layer.rid), p.clone());
+                let from = cached.len();
                 match track.kind {
                     Kind::Video => cached.extend(packets.map(place)),
                     Kind::Audio => cached.extend(all.map(place)),
                 }
+                let mut own: Vec<_> = cached[from..].iter_mut().map(|(_, _, p)| p).collect();
+                settle(&mut own);
             }
         }
         cached.sort_by_key(|(_, _, packet)| packet.arrival);

@@ -98,7 +98,10 @@ impl Shard {
             news.new_layer |= more.new_layer;
             news.awaited |= more.awaited;
         }
-        news.new_layer |= entry.frames.push(track, &rid, &frame, now);
+        // Opus is made for viewers. Readers of frames have the AAC that it is made of, and it stays.
+        if !frame.config.codec.is_webrtc() {
+            news.new_layer |= entry.frames.push(track, &rid, &frame, now);
+        }
         if let Some(&feed) = self.by_key.get(key) {
             if quiet && !self.feeds[feed].outbox.is_empty() {
                 self.relaying.push(feed);
