@@ -147,7 +147,7 @@ fn open(viewer: bool, text: &str) -> Option<Session> {
             now: base(),
         };
         let made = offer::parse(text, offer::Role::Viewer)
-            .and_then(|offer| Viewer::answer(config, setup, offer));
+            .and_then(|offer| Viewer::answer(config, setup, &offer));
         return accepted(made).map(|v| Session::Viewer(Box::new(v)));
     }
     let options = PublishOptions {

@@ -499,7 +499,7 @@ impl Engine {
         };
         let config = &self.shared.sessions;
         let (session, sdp) = if can_be_passive(&parsed) {
-            let (viewer, sdp) = Viewer::answer(config, setup, parsed)?;
+            let (viewer, sdp) = Viewer::answer(config, setup, &parsed)?;
             (Session::Viewer(Box::new(viewer)), sdp)
         } else {
             let (viewer, sdp) = RtcViewer::answer(config, setup, offer)?;

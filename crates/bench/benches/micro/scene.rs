@@ -253,7 +253,7 @@ impl Hands {
             now,
         };
         let parsed = offer::parse(text, Role::Viewer).expect("our own offer");
-        Viewer::answer(&self.config, setup, parsed).expect("an answer")
+        Viewer::answer(&self.config, setup, &parsed).expect("an answer")
     }
 }
 

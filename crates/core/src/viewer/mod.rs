@@ -104,7 +104,7 @@ impl Viewer {
     pub fn answer(
         config: &SessionConfig,
         setup: ViewerSetup<'_>,
-        offer: Session,
+        offer: &Session,
     ) -> Result<(Self, String), Refusal> {
         let ViewerSetup {
             credentials,
@@ -114,20 +114,20 @@ impl Viewer {
             random,
             now,
         } = setup;
-        offer::check_viewer(&offer, formats)?;
+        offer::check_viewer(offer, formats)?;
         // Neighbours of one random number: distinct, and none is zero.
         let base = u32::from_be_bytes([random[0], random[1], random[2], random[3]]) & !7;
         let ssrcs = [base + 1, base + 2, base + 3, base + 4];
         let identity = &config.identity;
         let (text, lines) = answer::write(
-            &offer,
+            offer,
             &credentials,
             identity.fingerprint(),
             &addresses,
             ssrcs,
         )?;
-        let connection = connect(identity, credentials, &offer, now)?;
-        let (ufrag, password) = ice_credentials(&offer);
+        let connection = connect(identity, credentials, offer, now)?;
+        let (ufrag, password) = ice_credentials(offer);
         let remote = Remote {
             ufrag: ufrag.to_owned(),
             password: password.to_owned(),

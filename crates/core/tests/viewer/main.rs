@@ -117,7 +117,7 @@ impl Scene {
         };
         let (ours, answer) = if lean {
             let parsed = offer::parse(&offer_sdp, Role::Viewer).expect("our own offer");
-            let (viewer, answer) = Viewer::answer(&config, setup, parsed).expect("an answer");
+            let (viewer, answer) = Viewer::answer(&config, setup, &parsed).expect("an answer");
             (Ours::Lean(Box::new(viewer)), answer)
         } else {
             let (viewer, answer) =
