@@ -193,7 +193,7 @@ async def test_each_viewer_gets_the_layer_that_its_network_carries(
         await narrow.until(
             "async () => ((await report()).video?.framesDecoded ?? 0) > 0", what="a first picture"
         )
-        await shows(narrow, 480, deadline=12)
+        await shows(narrow, 480, deadline=6)
         for _ in range(4):
             seen = await sees(narrow, frames=25)
             assert seen["video"]["width"] == 480

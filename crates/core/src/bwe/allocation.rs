@@ -124,6 +124,8 @@ pub struct Decision {
     pub allocated: Bitrate,
     /// The queue stays while nothing is sent: for `Estimator::accept_queue`.
     pub foreign_queue: bool,
+    /// The queue is gone, and what made it is no longer sent: for `Estimator::forget_losses`.
+    pub drained: bool,
 }
 
 /// A step of the ladder, by growing rate.
@@ -292,7 +294,11 @@ impl Allocator {
         let drained = self.drain(now, network);
         // While a queue is drained only what made it is judged, when it is found.
         if self.draining.is_none_or(|drain| drain.since == now) {
-            let next = self.choose(now, &ladder, current, budget, audio, network);
+            let more = (drained == Some(true))
+                .then(|| self.resume(now, &ladder, budget, network))
+                .filter(|&more| more > current);
+            let next =
+                more.unwrap_or_else(|| self.choose(now, &ladder, current, budget, audio, network));
             self.apply(now, &ladder, current, next, network);
         }
         let target = self.target.filter(|_| self.draining.is_none());
@@ -309,6 +315,7 @@ impl Allocator {
             probe: self.probe(now, &ladder, audio, network),
             allocated: audio + rate,
             foreign_queue: drained == Some(false),
+            drained: drained == Some(true),
         }
     }
 
@@ -389,6 +396,21 @@ impl Allocator {
         // A pause that does not shorten the queue is for nothing.
         let lowest = (ladder.len > 0 && self.bears_queue(now, network)).then_some(0);
         up.or(current).or(lowest)
+    }
+
+    /// After a queue is gone any layer begins with a keyframe. What was taken while it lasted may be less
+    /// than fits, for the estimate was lowered by what the queue lost.
+    fn resume(
+        &self,
+        now: Instant,
+        ladder: &Ladder,
+        budget: Bitrate,
+        network: &Network,
+    ) -> Option<usize> {
+        let room = budget * (1.0 - self.lasting_loss(now, network));
+        let fits =
+            |rung: &Rung| rung.rate * HEADROOM <= room && !self.is_blocked(now, rung.target.layer);
+        ladder.highest(fits)
     }
 
     fn down(

@@ -194,6 +194,22 @@ fn long_queue_is_drained_first() {
 }
 
 #[test]
+fn what_fits_is_given_as_soon_as_the_queue_is_gone() {
+    let mut viewer = Viewer::new(2000);
+    viewer.run(1.0);
+    // A burst overflowed the queue, and its loss bounds the estimate for the time being.
+    viewer.estimate(160, Some(Congestion::Loss));
+    viewer.network.loss = 0.7;
+    viewer.network.queue = Duration::from_millis(170);
+    assert_eq!(viewer.update().target, None);
+    viewer.estimate(700, Some(Congestion::Loss));
+    viewer.network.queue = Duration::from_millis(20);
+    let decision = viewer.update();
+    assert_eq!((layer(decision), decision.drained), (Some(1), true));
+    assert!(!viewer.update().drained, "once");
+}
+
+#[test]
 fn queue_that_does_not_drain_is_anothers() {
     let mut viewer = Viewer::new(2000);
     viewer.run(1.0);

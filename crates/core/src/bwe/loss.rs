@@ -160,6 +160,13 @@ impl LossControl {
         }
     }
 
+    /// What was seen so far has been acted on. The bandwidth that it led to stays.
+    pub fn forget(&mut self) {
+        self.len = 0;
+        self.open = Observation::default();
+        self.open_since = None;
+    }
+
     pub fn on_packet(&mut self, bytes: u16, lost: bool) {
         let kilobytes = f64::from(bytes) / 1000.0;
         self.open.kilobytes += kilobytes;
@@ -407,6 +414,26 @@ mod tests {
         path.send(1500, 2.0, |packet| packet % 3 == 0);
         let kbps = path.bound_kbps();
         assert!((800..1200).contains(&kbps), "{kbps}");
+    }
+
+    #[test]
+    fn burst_that_was_lost_does_not_outlive_its_queue() {
+        let after_burst = || {
+            let mut path = Path::new(1000);
+            path.send(2500, 0.5, |packet| packet % 4 != 0);
+            path
+        };
+        let proved = |mut path: Path| {
+            path.send(110, 1.0, |_| false);
+            path.control.prove(Bitrate::from_kbps(450));
+            path.bound_kbps()
+        };
+        let remembers = proved(after_burst());
+        assert!(remembers < 450, "{remembers}");
+        let mut path = after_burst();
+        path.control.forget();
+        let forgets = proved(path);
+        assert!(forgets >= 450, "{forgets}");
     }
 
     #[test]

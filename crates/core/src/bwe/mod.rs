@@ -440,6 +440,12 @@ impl Estimator {
         self.queue.accept();
     }
 
+    /// The queue that overflowed is gone, and with it the layer that was too much: what it lost says
+    /// nothing about what is sent from now on.
+    pub fn forget_losses(&mut self) {
+        self.loss.forget();
+    }
+
     fn take_arrivals(&mut self, now: Instant) {
         let mut arrived = std::mem::take(&mut self.arrived);
         arrived.sort_unstable_by_key(|packet| (packet.arrival, packet.sent));

@@ -148,6 +148,9 @@ impl Quality {
         if decision.foreign_queue {
             self.estimator.accept_queue(now);
         }
+        if decision.drained {
+            self.estimator.forget_losses();
+        }
         self.estimator.set_allocated(decision.allocated);
         self.estimator.want_probe(decision.probe);
         self.chosen |= decision.target.is_some();

@@ -205,6 +205,9 @@ impl Sender {
         if decision.foreign_queue {
             self.estimator.accept_queue(now);
         }
+        if decision.drained {
+            self.estimator.forget_losses();
+        }
         self.estimator.set_allocated(decision.allocated);
         self.estimator.want_probe(decision.probe);
     }
