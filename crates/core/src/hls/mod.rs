@@ -14,6 +14,9 @@
 //!   with higher ones, and no address ever names two different things. Discontinuity sequence numbers
 //!   start at the low bits of the same number, so that they grow over a restart, too, and are small:
 //!   hls.js walks from zero to the current one with every playlist it loads.
+//! - Parts are counted through all segments: which segment the next part belongs to is known with its
+//!   first frame, and the playlist names it before. Their numbers start at a number of milliseconds
+//!   since 2025, as there are fewer than a thousand of them a second.
 //!
 //! Memory: per rendition the listed window and as much again for players that are late, so about
 //! `2 · window · segment duration · bitrate` (3 MB a Mbit/s with the defaults) and, with DVR, some

@@ -31,8 +31,8 @@ const LADDER_US: i64 = 6_000_000;
 const MAX_CUTS: usize = 32;
 /// How exact a rung's keyframe is at the time of the original's.
 const SAME_US: i64 = 1_000;
-/// 2025-01-01, where media sequence numbers are counted from.
-const SEQUENCE_EPOCH: i64 = 1_735_689_600;
+/// 2025-01-01 in milliseconds since 1970, where media sequence and part numbers are counted from.
+const SEQUENCE_EPOCH_MS: i64 = 1_735_689_600_000;
 /// Bits of it at which discontinuity sequence numbers start: an hour's seconds.
 const DISCONTINUITY_BITS: u64 = 0xfff;
 
@@ -129,7 +129,8 @@ impl Ladder {
 pub struct Muxer {
     settings: Settings,
     wall: Wall,
-    first: u64,
+    /// Numbers of the first segment and the first part.
+    first: (u64, u64),
     renditions: Vec<Rendition>,
     ladder: Ladder,
     timeline: Option<Timeline>,
@@ -142,17 +143,16 @@ pub struct Muxer {
 impl Muxer {
     /// A muxer that has seen nothing.
     pub fn new(settings: Settings, wall: Wall) -> Self {
-        let first = (wall.unix_us / 1_000_000 - SEQUENCE_EPOCH)
-            .max(1)
-            .cast_unsigned();
+        let ms = wall.unix_us / 1000 - SEQUENCE_EPOCH_MS;
+        let [segment, part] = [ms / 1000, ms].map(|first| first.max(1).cast_unsigned());
         Self {
             settings,
             wall,
-            first,
+            first: (segment, part),
             renditions: Vec::new(),
             ladder: Ladder::default(),
             timeline: None,
-            discontinuity: first & DISCONTINUITY_BITS,
+            discontinuity: segment & DISCONTINUITY_BITS,
             target: None,
             ended: false,
             changes: Vec::new(),
@@ -378,9 +378,9 @@ impl Muxer {
         // Numbers like those of the others, as far as they are at the same time.
         let number = self
             .lead()
-            .map_or(self.first, |lead| self.renditions[lead].number);
-        let number = number.max(self.first);
-        let rendition = Rendition::new(name, (track, layer), config, number, self.settings);
+            .map_or(self.first.0, |lead| self.renditions[lead].number);
+        let first = (number.max(self.first.0), self.first.1);
+        let rendition = Rendition::new(name, (track, layer), config, first, self.settings);
         self.renditions.push(rendition);
         Some(self.renditions.len() - 1)
     }
@@ -474,6 +474,7 @@ impl Muxer {
         let reports = reports.filter(|(other, _)| *other != index);
         Some(View {
             open: rendition.number,
+            next_part: rendition.next_part,
             ended: self.ended,
             target_duration: self.target?,
             part_target_us: rendition.part_target_us?,

@@ -74,6 +74,8 @@ pub(super) struct Rendition {
     pub(super) store: Store,
     /// Number of the open segment, or of the next one.
     pub(super) number: u64,
+    /// Number of the part that is completed next, in whatever segment.
+    pub(super) next_part: u64,
     pub(super) part_target_us: Option<i64>,
     /// End of all that came, in microseconds of the common timeline.
     pub(super) reached_us: i64,
@@ -135,7 +137,7 @@ impl Rendition {
         name: Arc<str>,
         (track, layer): (&str, &str),
         config: &Arc<Config>,
-        number: u64,
+        (number, next_part): (u64, u64),
         settings: Settings,
     ) -> Self {
         let timescale = timescale(config);
@@ -146,6 +148,7 @@ impl Rendition {
             config: Arc::clone(config),
             store: Store::default(),
             number,
+            next_part,
             part_target_us: None,
             reached_us: 0,
             dirty: false,
@@ -433,10 +436,12 @@ impl Rendition {
         open.bytes += bytes.len();
         open.frames += samples.len() as u64;
         open.parts.push(Part {
+            number: self.next_part,
             bytes,
             duration_us: to_us(end - self.part_start, self.timescale),
             independent: first.keyframe,
         });
+        self.next_part += 1;
         if self.part_target_us.is_none() {
             let frame_us = to_us(self.rhythm.next(), self.timescale);
             self.part_target_us = Some(part_target(&self.settings, frame_us));

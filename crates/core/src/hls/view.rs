@@ -13,6 +13,8 @@ const PARTS_LISTED: i64 = 3;
 /// A part with its bytes.
 #[derive(Clone, Debug)]
 pub struct Part {
+    /// Its number: parts are counted through all segments.
+    pub number: u64,
     /// `moof` and `mdat`.
     pub bytes: Bytes,
     /// Its duration in microseconds.
@@ -110,6 +112,8 @@ pub enum Found {
 pub struct View {
     /// Number of the open segment.
     pub open: u64,
+    /// Number of the part that comes next, in the open segment or as the first of the one after it.
+    pub next_part: u64,
     /// Nothing will follow.
     pub ended: bool,
     /// `EXT-X-TARGETDURATION`.
@@ -144,11 +148,10 @@ fn write_head(writer: &mut Writer, head: &Head, init_before: Option<u64>) {
     writer.program_date_time(head.captured_us);
 }
 
-fn write_parts(writer: &mut Writer, segment: u64, parts: &[Part]) {
-    for (index, part) in parts.iter().enumerate() {
+fn write_parts(writer: &mut Writer, parts: &[Part]) {
+    for part in parts {
         writer.part(media::Part {
-            segment,
-            index: index as u32,
+            number: part.number,
             duration_us: part.duration_us as u64,
             independent: part.independent,
         });
@@ -190,16 +193,23 @@ impl View {
     }
 
     /// A part.
-    pub fn part(&self, segment: u64, part: u32) -> Found {
-        if segment == self.open {
-            return match self.parts.get(part as usize) {
-                Some(part) => Found::Bytes(part.bytes.clone()),
-                None if part == self.open_parts() && !self.ended => Found::Later,
-                None => Found::No,
-            };
+    pub fn part(&self, number: u64) -> Found {
+        if number == self.next_part && !self.ended {
+            return Found::Later;
         }
-        let found = self.find(segment);
-        let part = found.and_then(|segment| segment.parts.get(part as usize));
+        let begins = |parts: &[Part]| parts.first().is_some_and(|part| part.number <= number);
+        let parts = if begins(&self.parts) {
+            &self.parts
+        } else {
+            let after = self
+                .segments
+                .partition_point(|segment| begins(&segment.parts));
+            match after.checked_sub(1) {
+                Some(at) => &self.segments[at].parts,
+                None => return Found::No,
+            }
+        };
+        let part = parts.iter().find(|part| part.number == number);
         part.map_or(Found::No, |part| Found::Bytes(part.bytes.clone()))
     }
 
@@ -260,7 +270,7 @@ impl View {
             write_head(&mut writer, &segment.head, init);
             init = Some(segment.head.init);
             if left < PARTS_LISTED * 1_000_000 * i64::from(self.target_duration) {
-                write_parts(&mut writer, segment.number, &segment.parts);
+                write_parts(&mut writer, &segment.parts);
             }
             writer.segment(line(segment));
         }
@@ -270,9 +280,9 @@ impl View {
         }
         if !self.parts.is_empty() {
             write_head(&mut writer, &self.head, init);
-            write_parts(&mut writer, self.open, &self.parts);
+            write_parts(&mut writer, &self.parts);
         }
-        writer.preload_hint(self.open, self.open_parts());
+        writer.preload_hint(self.next_part);
         for report in &self.reports {
             writer.rendition_report(&report.name, report.segment, report.part);
         }

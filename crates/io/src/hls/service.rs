@@ -158,9 +158,9 @@ impl Service {
                 found(version.view.init(number))
             }
             File::Segment(name, number) => segment(&stream, name, number).await,
-            File::Part(name, number, part) => {
+            File::Part(name, number) => {
                 let channel = channel(&stream, name)?;
-                wait_for_part(&channel, number, part, patience).await
+                wait_for_part(&channel, number, patience).await
             }
         }
     }
@@ -284,16 +284,14 @@ async fn wait(
 async fn wait_for_part(
     channel: &Channel,
     number: u64,
-    part: u32,
     patience: &mut Patience,
 ) -> Result<Response, Response> {
     let version = Arc::clone(&channel.versions.borrow());
-    match version.view.part(number, part) {
+    match version.view.part(number) {
         Found::Later => {
-            let there =
-                |version: &Version| !matches!(version.view.part(number, part), Found::Later);
+            let there = |version: &Version| !matches!(version.view.part(number), Found::Later);
             let version = wait(channel, there, patience).await?;
-            found(version.view.part(number, part))
+            found(version.view.part(number))
         }
         other => found(other),
     }

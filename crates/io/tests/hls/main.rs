@@ -67,13 +67,12 @@ fn parts_of_a_playlist_are_the_bytes_of_its_segment() {
     let (_house, mut player) = House::playing(5_000);
     let text = player.get("/x/video/live.m3u8").text();
     let segment = text.lines().find(|line| !line.starts_with('#')).unwrap();
-    let stem = segment.strip_suffix(".m4s").unwrap();
     let mut parts = Vec::new();
-    for line in text.lines().filter(|line| line.starts_with("#EXT-X-PART:")) {
+    // What stands above a segment is its own.
+    let above = text.lines().take_while(|&line| line != segment);
+    for line in above.filter(|line| line.starts_with("#EXT-X-PART:")) {
         let uri = line.split('"').nth(1).unwrap();
-        if uri.starts_with(&format!("{stem}.")) {
-            parts.extend(player.get(&format!("/x/video/{uri}")).body);
-        }
+        parts.extend(player.get(&format!("/x/video/{uri}")).body);
     }
     assert_eq!(parts, player.get(&format!("/x/video/{segment}")).body);
 }
@@ -101,11 +100,7 @@ fn blocking_reload_answers_with_the_part_that_was_asked_for() {
 fn preload_hint_is_answered_when_its_part_is_there() {
     let (house, mut player) = House::playing(4_100);
     let text = player.get("/x/video/live.m3u8").text();
-    let hint = text
-        .lines()
-        .find(|line| line.starts_with("#EXT-X-PRELOAD-HINT"))
-        .unwrap();
-    let uri = hint.split('"').nth(1).unwrap().to_owned();
+    let uri = player::hint(&text);
     player.send(&format!("/x/video/{uri}"));
     assert!(player.nothing_comes());
     house.play(4_100, 4_500);
@@ -117,6 +112,28 @@ fn preload_hint_is_answered_when_its_part_is_there() {
             .text()
             .contains(&format!("URI=\"{uri}\""))
     );
+}
+
+/// The hint of the last playlist of a segment that a keyframe then ends early.
+#[test]
+fn preload_hint_is_answered_with_the_first_part_of_the_next_segment() {
+    let (house, mut player) = House::playing(7_800);
+    let text = player.get("/x/video/live.m3u8").text();
+    let (open, parts) = player::position(&text);
+    assert_eq!(parts, 9, "the next picture may begin a segment or not");
+    let hint = player::hint(&text);
+    player.send(&format!("/x/video/{hint}"));
+    assert!(player.nothing_comes());
+    house.cut(7_800, 8_000);
+    let part = player.receive();
+    assert_eq!((part.status, &part.body[4..8]), (200, &b"prft"[..]));
+    let text = player.get("/x/video/live.m3u8").text();
+    let (open_now, parts_now) = player::position(&text);
+    assert_eq!((open_now, parts_now), (open + 1, 1));
+    let after = text.split(&format!("\n{open}.m4s\n")).nth(1).unwrap();
+    let first = after.lines().find(|line| line.starts_with("#EXT-X-PART:"));
+    assert_eq!(first.unwrap().split('"').nth(1), Some(&*hint));
+    assert_eq!(player.get(&format!("/x/video/{hint}")).body, part.body);
 }
 
 #[test]
@@ -140,7 +157,8 @@ fn numbers_that_are_absurd_or_malformed_are_refused_at_once() {
         "/x/none/live.m3u8",
         "/x/video/../1.m4s",
         "/",
-        "/x/video/1.1.1.m4s",
+        "/x/video/1.1.m4s",
+        "/x/video/part-1.m4s",
     ] {
         let answer = player.get(path);
         assert_eq!(answer.status, 404, "{path}");

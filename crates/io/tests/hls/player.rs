@@ -139,11 +139,26 @@ impl Player {
 
 /// Number of the open segment, and how many parts it has.
 pub fn position(playlist: &str) -> (u64, u32) {
+    let first = playlist
+        .lines()
+        .find_map(|line| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:"));
+    let mut open = first.expect("a number").parse().unwrap();
+    let mut parts = 0;
+    for line in playlist.lines() {
+        if line.starts_with("#EXT-X-PART:") {
+            parts += 1;
+        } else if !line.starts_with('#') {
+            (open, parts) = (open + 1, 0);
+        }
+    }
+    (open, parts)
+}
+
+/// The address of the part that comes next.
+pub fn hint(playlist: &str) -> String {
     let hint = playlist
         .lines()
         .find(|line| line.starts_with("#EXT-X-PRELOAD-HINT"));
     let uri = hint.expect("a hint").split('"').nth(1).unwrap();
-    let mut numbers = uri.split('.');
-    let mut next = || numbers.next().unwrap().parse::<u64>().unwrap();
-    (next(), next() as u32)
+    uri.to_owned()
 }

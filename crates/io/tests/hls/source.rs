@@ -162,6 +162,16 @@ impl House {
 
     /// Picture (30 fps, a keyframe every two seconds) and sound between two times.
     pub fn play(&self, from_ms: i64, to_ms: i64) {
+        self.play_keys(from_ms, to_ms, |index| index % 60 == 0);
+    }
+
+    /// The same with a keyframe at its first picture too, which ends a segment that is long enough.
+    pub fn cut(&self, from_ms: i64, to_ms: i64) {
+        let first = from_ms * 30 / 1000;
+        self.play_keys(from_ms, to_ms, |index| index == first || index % 60 == 0);
+    }
+
+    fn play_keys(&self, from_ms: i64, to_ms: i64, is_key: impl Fn(i64) -> bool) {
         let video = config(Codec::H264, &[1, 0x64, 0, 0x1f, 0xff, 0xe1]);
         let audio = config(Codec::Aac, &[0x11, 0x90]);
         let within = |at_us: i64| at_us >= from_ms * 1000 && at_us < to_ms * 1000;
@@ -173,7 +183,7 @@ impl House {
                     picture,
                     "video",
                     &video,
-                    index % 60 == 0,
+                    is_key(index),
                     5000 + index as usize,
                 ));
             }

@@ -28,10 +28,8 @@ pub struct Header {
 /// A part: a line below the last complete segment it belongs to.
 #[derive(Copy, Clone, Debug)]
 pub struct Part {
-    /// Media sequence number of its segment.
-    pub segment: u64,
-    /// Its index in the segment.
-    pub index: u32,
+    /// Its number in the rendition.
+    pub number: u64,
     /// Its duration in microseconds.
     pub duration_us: u64,
     /// It starts with a keyframe.
@@ -57,9 +55,10 @@ pub fn segment_name(number: u64) -> String {
     format!("{number}.m4s")
 }
 
-/// File name of a part.
-pub fn part_name(segment: u64, index: u32) -> String {
-    format!("{segment}.{index}.m4s")
+/// File name of a part. Parts are counted through all segments, as the next one may belong to this
+/// segment or, with a keyframe, to the next, and is hinted at before anybody knows.
+pub fn part_name(number: u64) -> String {
+    format!("part-{number}.m4s")
 }
 
 /// File name of an initialization segment; `number` is that of the first segment it is for.
@@ -150,7 +149,7 @@ impl Writer {
             self,
             "#EXT-X-PART:DURATION={},URI=\"{}{QUERY}\"{}",
             seconds(part.duration_us),
-            part_name(part.segment, part.index),
+            part_name(part.number),
             if part.independent {
                 ",INDEPENDENT=YES"
             } else {
@@ -171,8 +170,8 @@ impl Writer {
     }
 
     /// The part that comes next.
-    pub fn preload_hint(&mut self, segment: u64, index: u32) {
-        let name = part_name(segment, index);
+    pub fn preload_hint(&mut self, number: u64) {
+        let name = part_name(number);
         line!(self, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{name}{QUERY}\"");
     }
 
@@ -273,8 +272,7 @@ mod tests {
         writer.map(7);
         writer.program_date_time(1_000_000);
         writer.part(Part {
-            segment: 7,
-            index: 0,
+            number: 40,
             duration_us: 200_000,
             independent: true,
         });
@@ -282,7 +280,7 @@ mod tests {
             number: 7,
             duration_us: 2_000_000,
         });
-        writer.preload_hint(8, 0);
+        writer.preload_hint(41);
         writer.rendition_report("audio", 7, Some(2));
         let text = super::super::with_query(&writer.into_text(), "token=x");
         let expected = "#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-TARGETDURATION:2\n\
@@ -290,9 +288,9 @@ mod tests {
             #EXT-X-PART-INF:PART-TARGET=0.2\n#EXT-X-MEDIA-SEQUENCE:7\n#EXT-X-DISCONTINUITY-SEQUENCE:3\n\
             #EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-MAP:URI=\"init-7.mp4?token=x\"\n\
             #EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:00:01.000Z\n\
-            #EXT-X-PART:DURATION=0.2,URI=\"7.0.m4s?token=x\",INDEPENDENT=YES\n\
+            #EXT-X-PART:DURATION=0.2,URI=\"part-40.m4s?token=x\",INDEPENDENT=YES\n\
             #EXTINF:2.0,\n7.m4s?token=x\n\
-            #EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"8.0.m4s?token=x\"\n\
+            #EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"part-41.m4s?token=x\"\n\
             #EXT-X-RENDITION-REPORT:URI=\"../audio/live.m3u8?token=x\",LAST-MSN=7,LAST-PART=2\n";
         assert_eq!(text, expected);
     }

@@ -1,7 +1,7 @@
 //! What a request asks for: its path, and the delivery directives in its query.
 //!
 //! `/{playback id}/manifest/video.m3u8` is the multivariant playlist, `/{playback id}/{rendition}/…`
-//! what belongs to a rendition: `live.m3u8`, `init-7.mp4`, `7.m4s`, `7.3.m4s`. A playback id may have
+//! what belongs to a rendition: `live.m3u8`, `init-7.mp4`, `7.m4s`, `part-40.m4s`. A playback id may have
 //! slashes. Everything is bounded, and only characters that may stand in a URI are let through, as
 //! the query is written into playlists.
 
@@ -27,8 +27,8 @@ pub enum File<'a> {
     Init(&'a str, u64),
     /// A segment.
     Segment(&'a str, u64),
-    /// A part of a segment.
-    Part(&'a str, u64, u32),
+    /// A part.
+    Part(&'a str, u64),
 }
 
 /// A path that names a file.
@@ -68,12 +68,9 @@ impl<'a> Path<'a> {
             return Some(File::Init(rendition, decimal(number)?));
         }
         let stem = name.strip_suffix(".m4s")?;
-        Some(match stem.split_once('.') {
+        Some(match stem.strip_prefix("part-") {
             None => File::Segment(rendition, decimal(stem)?),
-            Some((segment, part)) => {
-                let part = u32::try_from(decimal(part)?).ok()?;
-                File::Part(rendition, decimal(segment)?, part)
-            }
+            Some(number) => File::Part(rendition, decimal(number)?),
         })
     }
 }
@@ -223,7 +220,7 @@ mod tests {
         assert_eq!(file("video/live.m3u8").as_deref(), Some("Media(\"video\")"));
         assert_eq!(file("v/init-7.mp4").as_deref(), Some("Init(\"v\", 7)"));
         assert_eq!(file("v/12.m4s").as_deref(), Some("Segment(\"v\", 12)"));
-        assert_eq!(file("v/12.3.m4s").as_deref(), Some("Part(\"v\", 12, 3)"));
+        assert_eq!(file("v/part-12.m4s").as_deref(), Some("Part(\"v\", 12)"));
     }
 
     #[test]
@@ -246,8 +243,11 @@ mod tests {
             "/a/v/07.m4s",
             "/a/v/-1.m4s",
             "/a/v/+1.m4s",
-            "/a/v/1.2.3.m4s",
-            "/a/v/1.4294967296.m4s",
+            "/a/v/1.2.m4s",
+            "/a/v/part-.m4s",
+            "/a/v/part-01.m4s",
+            "/a/v/part-part-1.m4s",
+            "/a/v/part-99999999999999999999.m4s",
             "/a/v/99999999999999999999.m4s",
             "/a/v/init-.mp4",
             "/a/v/x.ts",
