@@ -84,8 +84,9 @@ async def settled(pid: int, alone: Held) -> Held:
     """Wait until the viewers' descriptors are closed, then look."""
 
     async def closed() -> bool:
-        # The connections of the HTTP client are kept alive.
-        return Held.of(pid).descriptors <= alone.descriptors + AT_ONCE
+        # The connections of the HTTP client are kept alive, and the publisher may have been given a
+        # socket of its own since.
+        return Held.of(pid).descriptors <= alone.descriptors + AT_ONCE + 1
 
     await until(closed, what="the descriptors of viewers are closed")
     return Held.of(pid)

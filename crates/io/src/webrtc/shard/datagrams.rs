@@ -213,9 +213,6 @@ impl Shard {
     pub(super) fn forget_path(&mut self, slot: usize, path: (SocketAddr, bool)) {
         if self.by_path.get(&path) == Some(&slot) {
             self.by_path.remove(&path);
-            if !path.1 {
-                self.close_direct(path.0);
-            }
         }
     }
 

@@ -26,6 +26,8 @@ const MAX_DIRECT: usize = 256;
 /// The socket of one peer.
 #[derive(Debug)]
 pub(super) struct Direct {
+    /// The session whose peer it is; a session has one at most.
+    slot: usize,
     peer: SocketAddr,
     local: SocketAddr,
     socket: UdpSocket,
@@ -51,7 +53,7 @@ impl Shard {
         {
             return;
         }
-        self.close_direct(peer);
+        self.close_direct(slot);
         let socket = match UdpSocket::connect(local, peer) {
             Ok(socket) => socket,
             Err(error) => {
@@ -60,6 +62,7 @@ impl Shard {
             }
         };
         let index = self.direct.insert(Direct {
+            slot,
             peer,
             local,
             socket,
@@ -98,8 +101,8 @@ impl Shard {
         })
     }
 
-    /// The peer uses this address no longer. Closing a socket also takes it out of the poll.
-    pub(super) fn close_direct(&mut self, peer: SocketAddr) {
-        self.direct.retain(|_, direct| direct.peer != peer);
+    /// The session is over, or its peer has moved. Closing a socket also takes it out of the poll.
+    pub(super) fn close_direct(&mut self, slot: usize) {
+        self.direct.retain(|_, direct| direct.slot != slot);
     }
 }

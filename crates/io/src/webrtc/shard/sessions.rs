@@ -139,6 +139,7 @@ impl Shard {
         let reference = self.reference(slot);
         let entry = self.sessions.remove(slot);
         self.timers.forget(slot);
+        self.close_direct(slot);
         self.by_id.remove(&entry.id);
         self.by_ufrag.remove(entry.session.ufrag());
         for path in &entry.paths {
