@@ -56,14 +56,15 @@ impl Shard {
         };
         let mut more = true;
         for _ in 0..RECEIVE_TURNS {
-            let received = socket(self).map_or(Ok(0), |socket| receiver.receive(socket));
-            let count = received.unwrap_or_else(|error| {
-                // A connected socket hears that the peer's port is closed; the end of consent tells as well.
-                if error.kind() != io::ErrorKind::ConnectionRefused {
+            let count = match socket(self).map_or(Ok(0), |socket| receiver.receive(socket)) {
+                Ok(count) => count,
+                // A connected socket hears first that the peer's port is closed; its goodbye waits behind that.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
+                Err(error) => {
                     tracing::warn!(%error, "receive failed");
+                    0
                 }
-                0
-            });
+            };
             let now = Instant::now();
             for i in 0..count {
                 let (source, local, bytes) = receiver.datagram(i);
