@@ -40,7 +40,9 @@ class Server:
         self._data = tempfile.TemporaryDirectory(prefix="stagecast-bench-")
         self._port = free_port()
         self.media_port = free_port()
-        self._environment = os.environ | {
+        # Paths of peers are no settings of the server, which refuses what it does not know.
+        ours = {k: v for k, v in os.environ.items() if not k.startswith("STAGECAST_BENCH_")}
+        self._environment = ours | {
             "STAGECAST_DATA": self._data.name,
             "STAGECAST_HTTP__PORT": str(self._port),
             "STAGECAST_MEDIA__PORT": str(self.media_port),
