@@ -1,0 +1,84 @@
+//! Publishers, codecs and timelines that change.
+
+use super::*;
+
+#[test]
+fn discontinuity_numbers_are_small_and_grow_when_a_segmenter_starts_anew() {
+    let numbers = [0, 30].map(|later| {
+        let wall = Wall {
+            instant: Instant::now(),
+            unix_us: UNIX_US + later * 1_000_000,
+        };
+        let mut house = House::new(Settings::default());
+        house.muxer = Muxer::new(Settings::default(), wall);
+        house.play(0, 5_000_000, 30, 30);
+        number(&house.playlist("video"), "#EXT-X-DISCONTINUITY-SEQUENCE:")
+    });
+    assert!(numbers[0] < numbers[1], "{numbers:?}");
+    assert!(numbers[1] < 5000.0, "hls.js walks from zero: {numbers:?}");
+}
+
+#[test]
+fn another_publisher_is_a_discontinuity_in_all_renditions() {
+    let mut house = House::new(Settings::default());
+    house.play(0, 5_000_000, 30, 60);
+    house.muxer.pause();
+    house.muxer.begin();
+    house.play(0, 3_100_000, 30, 60);
+    for name in ["video", "audio"] {
+        let playlist = house.playlist(name);
+        check(&playlist);
+        assert_eq!(
+            values(&playlist, "#EXT-X-DISCONTINUITY").len(),
+            2,
+            "the tag and the sequence"
+        );
+        let view = house.view(name);
+        assert_eq!(
+            view.head.discontinuity,
+            house.view("video").head.discontinuity
+        );
+    }
+    house.play(3_100_000, 30_000_000, 30, 60);
+    let playlist = house.playlist("video");
+    assert!(
+        !playlist.contains("#EXT-X-DISCONTINUITY\n"),
+        "it has left the window"
+    );
+    let before = house.view("video").head.discontinuity;
+    assert_eq!(
+        number(&playlist, "#EXT-X-DISCONTINUITY-SEQUENCE:") as u64,
+        before
+    );
+}
+
+#[test]
+fn another_codec_is_a_discontinuity_with_another_map() {
+    let mut house = House::new(Settings::default());
+    house.play(0, 4_000_000, 30, 60);
+    let smaller = config(Codec::H264, &[1, 0x42, 0xc0, 0x1e, 0xff, 0xe1]);
+    for frame in 120..240 {
+        let at_us = frame * 1_000_000 / 30;
+        house.frame("video", &smaller, at_us, frame % 60 == 0, &[7; 500]);
+    }
+    let playlist = house.playlist("video");
+    check(&playlist);
+    assert_eq!(values(&playlist, "#EXT-X-MAP:").len(), 2);
+    assert_eq!(playlist.matches("#EXT-X-DISCONTINUITY\n").count(), 1);
+    let map = values(&playlist, "#EXT-X-MAP:URI=\"init-")[1];
+    let number = map.trim_end_matches(".mp4\"").parse().unwrap();
+    let Found::Bytes(init) = house.view("video").init(number) else {
+        panic!("the map is there");
+    };
+    assert!(init.windows(4).any(|bytes| bytes == [1, 0x42, 0xc0, 0x1e]));
+}
+
+#[test]
+fn timestamps_that_step_are_another_timeline() {
+    let mut house = House::new(Settings::default());
+    house.play(0, 4_000_000, 30, 60);
+    house.play(5_000_000_000, 5_004_000_000, 30, 60);
+    let playlist = house.playlist("video");
+    check(&playlist);
+    assert_eq!(playlist.matches("#EXT-X-DISCONTINUITY\n").count(), 1);
+}

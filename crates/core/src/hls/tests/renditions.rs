@@ -1,0 +1,99 @@
+//! Which renditions players are told of, and smaller sizes next to the original.
+
+use super::*;
+use stagecast_proto::hls::multivariant;
+
+/// Pictures of 30 a second with a keyframe each second, and the same in a smaller size, which comes later.
+fn play_with_rung(house: &mut House, seconds: i64, late: i64) {
+    let video = config(Codec::H264, AVC);
+    let small = config(Codec::H264, &[1, 0x42, 0xc0, 0x1e, 0xff, 0xe1]);
+    for frame in 0..seconds * 30 {
+        house.frame(
+            "video",
+            &video,
+            frame * 1_000_000 / 30,
+            frame % 30 == 0,
+            &[7; 500],
+        );
+        let old = frame - late;
+        if old >= 0 {
+            let at_us = old * 1_000_000 / 30;
+            house.layer("video", "480p", &small, at_us, old % 30 == 0, &[7; 200]);
+        }
+    }
+}
+
+#[test]
+fn rungs_are_cut_where_the_original_is_and_numbered_as_it_is() {
+    for late in [1, 20, 75] {
+        let mut house = House::new(Settings::default());
+        house.muxer.expect_ladder();
+        house.rungs(&["480p"]);
+        play_with_rung(&mut house, 20, late);
+        let (original, rung) = (house.view("video"), house.view("video-480p"));
+        check(&house.playlist("video-480p"));
+        let starts = |view: &View| -> Vec<_> {
+            let all = view.segments.iter();
+            all.map(|s| (s.number, s.head.captured_us, s.duration_us))
+                .collect()
+        };
+        let (original, rung) = (starts(original), starts(rung));
+        assert!(rung.len() >= 5, "{late}: {rung:?}");
+        let first = rung[0].0;
+        let same: Vec<_> = original.iter().filter(|s| s.0 >= first).copied().collect();
+        assert_eq!(same[..rung.len()], rung[..], "{late}");
+    }
+}
+
+#[test]
+fn players_wait_for_rungs_that_were_promised_but_not_for_ever() {
+    let mut house = House::new(Settings::default());
+    house.muxer.expect_ladder();
+    house.play(0, 3_000_000, 30, 30);
+    assert_eq!(house.muxer.listing(), None);
+    house.play(3_000_000, 9_000_000, 30, 30);
+    assert!(house.muxer.listing().is_some(), "no worker ever came");
+
+    let mut house = House::new(Settings::default());
+    house.muxer.expect_ladder();
+    house.rungs(&[]);
+    house.play(0, 3_000_000, 30, 30);
+    assert!(
+        house.muxer.listing().is_some(),
+        "the picture is small already"
+    );
+
+    let mut house = House::new(Settings::default());
+    house.muxer.expect_ladder();
+    house.rungs(&["480p"]);
+    play_with_rung(&mut house, 5, 10);
+    let listing = house.muxer.listing().expect("both are there");
+    let names: Vec<_> = listing.iter().map(|r| r.name.as_str()).collect();
+    assert_eq!(names, ["video", "video-480p"]);
+}
+
+#[test]
+fn listing_waits_for_all_and_tells_measured_rates() {
+    let mut house = House::new(Settings::default());
+    house.play(0, 1_900_000, 30, 60);
+    assert_eq!(house.muxer.listing(), None);
+    house.play(1_900_000, 8_000_000, 30, 60);
+    let listing = house.muxer.listing().expect("segments are complete");
+    let video = listing
+        .iter()
+        .find(|rendition| rendition.name == "video")
+        .unwrap();
+    assert!(
+        (1_150_000..1_350_000).contains(&video.average_bps),
+        "{video:?}"
+    );
+    assert_eq!(video.codec, "avc1.64001f");
+    let multivariant::Media::Video {
+        milli_fps,
+        resolution,
+    } = video.media
+    else {
+        panic!("video is video");
+    };
+    assert_eq!((milli_fps, resolution), (30_000, (1280, 720)));
+}
