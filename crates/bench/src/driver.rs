@@ -10,13 +10,13 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use stagecast_core::outbox::Outbox;
 
-use crate::publisher::{self, Publisher};
+use crate::figures::{Peers, Report};
+use crate::publisher::Publisher;
 use crate::socket::{Batch, Received, Socket, be_nice};
 use crate::stamps::Delays;
-use crate::viewer::{self, Viewer};
+use crate::threads::WAKE;
+use crate::viewer::Viewer;
 
-/// Wakes the thread for a command.
-pub const WAKE: Token = Token(usize::MAX);
 /// Batches read from one socket before others get their turn.
 const READ_TURNS: usize = 2;
 
@@ -40,20 +40,6 @@ pub enum Command {
     Stop,
 }
 
-/// What a thread tells.
-#[derive(Clone, Default)]
-pub struct Report {
-    /// Every viewer there was.
-    pub viewers: Vec<(u64, viewer::Figures)>,
-    /// Every publisher there was.
-    pub publishers: Vec<publisher::Figures>,
-    /// Delays since the last report.
-    pub delays: Delays,
-    /// The latest that a timer fired since the last report: over some tens of milliseconds
-    /// the thread gets too little of the machine to be a good judge.
-    pub late: Duration,
-}
-
 struct Slot {
     id: u64,
     peer: Peer,
@@ -72,7 +58,7 @@ pub struct Driver {
     out: Outbox,
     delays: Delays,
     late: Duration,
-    gone: Report,
+    gone: Peers,
 }
 
 impl Driver {
@@ -88,7 +74,7 @@ impl Driver {
             out: Outbox::default(),
             delays: Delays::default(),
             late: Duration::ZERO,
-            gone: Report::default(),
+            gone: Peers::default(),
         }
     }
 
@@ -265,16 +251,15 @@ impl Driver {
     }
 
     fn report(&mut self) -> Report {
-        let mut report = Report {
-            viewers: self.gone.viewers.clone(),
-            publishers: self.gone.publishers.clone(),
-            delays: std::mem::take(&mut self.delays),
-            late: std::mem::take(&mut self.late),
-        };
+        let mut peers = self.gone.clone();
         for (_, slot) in &self.slots {
-            slot.peer.tell(slot.id, &mut report);
+            slot.peer.tell(slot.id, &mut peers);
         }
-        report
+        Report {
+            peers,
+            samples: std::mem::take(&mut self.delays),
+            late: std::mem::take(&mut self.late),
+        }
     }
 }
 
@@ -293,13 +278,13 @@ impl Peer {
         }
     }
 
-    fn tell(&self, id: u64, report: &mut Report) {
+    fn tell(&self, id: u64, peers: &mut Peers) {
         match self {
             Self::Viewer(viewer) => {
                 let figures = viewer.figures(crate::clock::unix_nanos());
-                report.viewers.push((id, figures));
+                peers.viewers.push((id, figures));
             }
-            Self::Publisher(publisher) => report.publishers.push(publisher.figures()),
+            Self::Publisher(publisher) => peers.publishers.push(publisher.figures()),
         }
     }
 }

@@ -1,13 +1,12 @@
 //! From counters of peers to the figures of a run.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::driver::Report;
+use crate::ledger::{self, Since, Sums as _, Tally};
 use crate::stamps::{Delays, Spread};
-use crate::viewer::Figures;
+use crate::{publisher, viewer};
 
 /// Sums over viewers of what grows.
 #[derive(Debug, Clone, Copy, Default, Serialize, PartialEq)]
@@ -43,7 +42,7 @@ pub struct Sums {
 }
 
 impl Sums {
-    fn of(figures: &Figures) -> Self {
+    fn of(figures: &viewer::Figures) -> Self {
         let counts = figures.counts;
         Self {
             packets: figures.packets,
@@ -62,44 +61,61 @@ impl Sums {
             frozen_seconds: figures.frozen_nanos as f64 / 1e9,
         }
     }
+}
 
-    fn add(&mut self, other: &Self) {
-        self.packets += other.packets;
-        self.bytes += other.bytes;
-        self.expected += other.expected;
-        self.missed += other.missed;
-        self.filled += other.filled;
-        self.lost += other.lost;
-        self.stale += other.stale;
-        self.retransmissions += other.retransmissions;
-        self.undecryptable += other.undecryptable;
-        self.nacks += other.nacks;
-        self.plis += other.plis;
-        self.frames += other.frames;
-        self.freezes += other.freezes;
-        self.frozen_seconds += other.frozen_seconds;
+impl ledger::Sums for Sums {
+    fn counts(&mut self) -> impl Iterator<Item = &mut u64> {
+        [
+            &mut self.packets,
+            &mut self.bytes,
+            &mut self.expected,
+            &mut self.missed,
+            &mut self.filled,
+            &mut self.lost,
+            &mut self.stale,
+            &mut self.retransmissions,
+            &mut self.undecryptable,
+            &mut self.nacks,
+            &mut self.plis,
+            &mut self.frames,
+            &mut self.freezes,
+        ]
+        .into_iter()
     }
 
-    /// What came since `before`; nothing shrinks, or reads as no change.
-    fn since(&self, before: &Self) -> Self {
-        Self {
-            packets: self.packets.saturating_sub(before.packets),
-            bytes: self.bytes.saturating_sub(before.bytes),
-            expected: self.expected.saturating_sub(before.expected),
-            missed: self.missed.saturating_sub(before.missed),
-            filled: self.filled.saturating_sub(before.filled),
-            lost: self.lost.saturating_sub(before.lost),
-            stale: self.stale.saturating_sub(before.stale),
-            retransmissions: self.retransmissions.saturating_sub(before.retransmissions),
-            undecryptable: self.undecryptable.saturating_sub(before.undecryptable),
-            nacks: self.nacks.saturating_sub(before.nacks),
-            plis: self.plis.saturating_sub(before.plis),
-            frames: self.frames.saturating_sub(before.frames),
-            freezes: self.freezes.saturating_sub(before.freezes),
-            frozen_seconds: (self.frozen_seconds - before.frozen_seconds).max(0.0),
-        }
+    fn seconds(&mut self) -> &mut f64 {
+        &mut self.frozen_seconds
     }
 }
+
+/// All peers of a thread, or of all.
+#[derive(Debug, Clone, Default)]
+pub struct Peers {
+    /// Every viewer there was.
+    pub viewers: Vec<(u64, viewer::Figures)>,
+    /// Every publisher there was.
+    pub publishers: Vec<publisher::Figures>,
+}
+
+impl Tally for Peers {
+    type Sums = Sums;
+    type Samples = Delays;
+
+    fn sums(&self) -> HashMap<u64, Sums> {
+        let each = self.viewers.iter();
+        each.map(|(id, figures)| (*id, Sums::of(figures))).collect()
+    }
+
+    fn append(&mut self, other: &Self) {
+        self.viewers.extend_from_slice(&other.viewers);
+        self.publishers.extend_from_slice(&other.publishers);
+    }
+}
+
+/// What a thread tells.
+pub type Report = ledger::Report<Peers>;
+/// Remembers marks.
+pub type Ledger = ledger::Ledger<Peers>;
 
 /// Forwarding delay in milliseconds.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -207,160 +223,92 @@ pub struct Polled {
     pub publishers: Publishers,
 }
 
-/// Where sums stood.
-#[derive(Debug)]
-struct Mark {
-    at: Instant,
-    viewers: HashMap<u64, Sums>,
+impl Span {
+    fn of(since: &Since<'_, Peers>) -> Self {
+        let mut span = Self {
+            seconds: since.seconds,
+            active: 0,
+            sums: Sums::default(),
+            worst_loss: 0.0,
+            delay_ms: DelayMs::of(since.samples),
+            tool_late_ms: since.late_ms,
+        };
+        for &sums in &since.each {
+            span.active += usize::from(sums.packets > 0);
+            let loss = sums.missed as f64 / sums.expected.max(1) as f64;
+            span.worst_loss = span.worst_loss.max(loss);
+            span.sums.add(sums);
+        }
+        span
+    }
 }
 
-impl Default for Mark {
-    fn default() -> Self {
+impl Polled {
+    /// The figures as of this report.
+    pub(crate) fn of(report: &Report, ledger: &mut Ledger) -> Self {
+        let [last, window] = ledger.poll(report, Span::of);
+        let all = || report.peers.viewers.iter().map(|(_, figures)| figures);
+        let jitter = |kind: usize| {
+            let micros: Vec<u32> = all()
+                .filter_map(|f| f.jitter_ms[kind])
+                .map(|ms| (ms * 1e3) as u32)
+                .collect();
+            Spread::of_micros(&micros)
+        };
+        let mut ended = BTreeMap::new();
+        let mut profiles = BTreeMap::new();
+        for figures in all() {
+            if let Some(reason) = figures.ended {
+                *ended.entry(reason).or_default() += 1;
+            }
+            if let Some(profile) = figures.profile {
+                *profiles.entry(profile).or_default() += 1;
+            }
+        }
         Self {
-            at: Instant::now(),
-            viewers: HashMap::new(),
+            viewers: all().count(),
+            connected: all().filter(|f| f.joined.connected.is_some()).count(),
+            receiving: all().filter(|f| f.joined.first_packet.is_some()).count(),
+            playing: all().filter(|f| f.joined.keyframe.is_some()).count(),
+            ended,
+            profiles,
+            join_ms: JoinMs {
+                answered: Spread::of(all().filter_map(|f| f.joined.answered)),
+                connected: Spread::of(all().filter_map(|f| f.joined.connected)),
+                first_packet: Spread::of(all().filter_map(|f| f.joined.first_packet)),
+                keyframe: Spread::of(all().filter_map(|f| f.joined.keyframe)),
+            },
+            jitter_video_ms: jitter(0),
+            jitter_audio_ms: jitter(1),
+            last,
+            window,
+            publishers: Publishers::of(&report.peers.publishers),
         }
     }
 }
 
-/// Remembers marks.
-#[derive(Debug, Default)]
-pub struct Ledger {
-    last: Mark,
-    window: Mark,
-    delays: Delays,
-    late: Duration,
-}
-
-impl Ledger {
-    /// The window begins with this.
-    pub fn mark(&mut self, report: &Report) {
-        let viewers = sums(report);
-        self.window = Mark {
-            at: Instant::now(),
-            viewers: viewers.clone(),
+impl Publishers {
+    fn of(all: &[publisher::Figures]) -> Self {
+        let mut sum = Self {
+            count: all.len(),
+            ..Self::default()
         };
-        self.last = Mark {
-            at: Instant::now(),
-            viewers,
-        };
-        self.delays = Delays::default();
-        self.late = Duration::ZERO;
-    }
-
-    /// The figures as of this.
-    pub fn poll(&mut self, report: &Report) -> Polled {
-        let viewers = sums(report);
-        self.delays.append(&report.delays);
-        let now = Instant::now();
-        self.late = self.late.max(report.late);
-        let last = span(&self.last, &viewers, (&report.delays, report.late), now);
-        let window = span(&self.window, &viewers, (&self.delays, self.late), now);
-        self.last = Mark { at: now, viewers };
-        polled(report, last, window)
-    }
-}
-
-fn sums(report: &Report) -> HashMap<u64, Sums> {
-    report
-        .viewers
-        .iter()
-        .map(|(id, figures)| (*id, Sums::of(figures)))
-        .collect()
-}
-
-fn span(
-    mark: &Mark,
-    viewers: &HashMap<u64, Sums>,
-    (delays, late): (&Delays, Duration),
-    now: Instant,
-) -> Span {
-    let mut span = Span {
-        seconds: (now - mark.at).as_secs_f64(),
-        active: 0,
-        sums: Sums::default(),
-        worst_loss: 0.0,
-        delay_ms: DelayMs::of(delays),
-        tool_late_ms: late.as_secs_f64() * 1e3,
-    };
-    let nothing = Sums::default();
-    for (id, sums) in viewers {
-        let since = sums.since(mark.viewers.get(id).unwrap_or(&nothing));
-        span.active += usize::from(since.packets > 0);
-        let loss = since.missed as f64 / since.expected.max(1) as f64;
-        span.worst_loss = span.worst_loss.max(loss);
-        span.sums.add(&since);
-    }
-    span
-}
-
-fn polled(report: &Report, last: Span, window: Span) -> Polled {
-    let all = || report.viewers.iter().map(|(_, figures)| figures);
-    let spread = |get: fn(&Figures) -> Option<Duration>| {
-        let micros: Vec<u32> = all()
-            .filter_map(get)
-            .map(|d| d.as_micros() as u32)
-            .collect();
-        Spread::of_micros(&micros)
-    };
-    let jitter = |kind: usize| {
-        let micros: Vec<u32> = all()
-            .filter_map(|f| f.jitter_ms[kind])
-            .map(|ms| (ms * 1e3) as u32)
-            .collect();
-        Spread::of_micros(&micros)
-    };
-    let mut ended = BTreeMap::new();
-    let mut profiles = BTreeMap::new();
-    for figures in all() {
-        if let Some(reason) = figures.ended {
-            *ended.entry(reason).or_default() += 1;
+        for one in all {
+            sum.live += usize::from(one.connected.is_some() && one.ended.is_none());
+            sum.packets += one.packets;
+            sum.bytes += one.bytes;
+            sum.frames += one.frames;
+            sum.keyframes += one.keyframes;
+            sum.plis += one.plis;
+            sum.resent += one.resent;
+            let spread = one.longest_spread.as_secs_f64() * 1e3;
+            sum.longest_spread_ms = sum.longest_spread_ms.max(spread);
+            if let Some(reason) = one.ended {
+                *sum.ended.entry(reason).or_default() += 1;
+            }
         }
-        if let Some(profile) = figures.profile {
-            *profiles.entry(profile).or_default() += 1;
-        }
+        sum
     }
-    Polled {
-        viewers: report.viewers.len(),
-        connected: all().filter(|f| f.joined.connected.is_some()).count(),
-        receiving: all().filter(|f| f.joined.first_packet.is_some()).count(),
-        playing: all().filter(|f| f.joined.keyframe.is_some()).count(),
-        ended,
-        profiles,
-        join_ms: JoinMs {
-            answered: spread(|f| f.joined.answered),
-            connected: spread(|f| f.joined.connected),
-            first_packet: spread(|f| f.joined.first_packet),
-            keyframe: spread(|f| f.joined.keyframe),
-        },
-        jitter_video_ms: jitter(0),
-        jitter_audio_ms: jitter(1),
-        last,
-        window,
-        publishers: publishers(report),
-    }
-}
-
-fn publishers(report: &Report) -> Publishers {
-    let mut sum = Publishers {
-        count: report.publishers.len(),
-        ..Publishers::default()
-    };
-    for one in &report.publishers {
-        sum.live += usize::from(one.connected.is_some() && one.ended.is_none());
-        sum.packets += one.packets;
-        sum.bytes += one.bytes;
-        sum.frames += one.frames;
-        sum.keyframes += one.keyframes;
-        sum.plis += one.plis;
-        sum.resent += one.resent;
-        let spread = one.longest_spread.as_secs_f64() * 1e3;
-        sum.longest_spread_ms = sum.longest_spread_ms.max(spread);
-        if let Some(reason) = one.ended {
-            *sum.ended.entry(reason).or_default() += 1;
-        }
-    }
-    sum
 }
 
 #[cfg(test)]
@@ -368,30 +316,27 @@ mod tests {
     use super::*;
 
     fn report(packets: u64) -> Report {
-        let mut figures = Figures {
+        let mut figures = viewer::Figures {
             packets,
-            ..Figures::default()
+            ..viewer::Figures::default()
         };
         figures.counts.expected = packets;
         figures.counts.missed = packets / 10;
         let mut report = Report::default();
-        report.viewers.push((1, figures));
-        report.delays.last.push(2000);
+        report.peers.viewers.push((1, figures));
+        report.samples.last.push(2000);
         report
     }
 
     #[test]
-    fn window_counts_from_its_mark_and_the_last_span_from_the_last_poll() {
+    fn spans_have_what_viewers_counted_in_them() {
         let mut ledger = Ledger::default();
-        assert_eq!(ledger.poll(&report(100)).window.sums.packets, 100);
         ledger.mark(&report(150));
-        ledger.poll(&report(250));
-        let polled = ledger.poll(&report(450));
-        assert_eq!(polled.last.sums.packets, 200);
+        let polled = Polled::of(&report(450), &mut ledger);
         assert_eq!(polled.window.sums.packets, 300);
-        assert_eq!(polled.window.delay_ms.last_packet.count, 2);
+        assert_eq!(polled.window.delay_ms.last_packet.count, 1);
         assert!((polled.window.worst_loss - 0.1).abs() < 1e-9);
-        let idle = ledger.poll(&report(450));
+        let idle = Polled::of(&report(450), &mut ledger);
         assert_eq!((idle.last.active, idle.window.active), (0, 1));
     }
 }

@@ -6,7 +6,7 @@
 //! `epoll`) → `socket` (`recvmmsg`, kernel time) → `viewer` (clear header, figures) →
 //! `stream` (loss, order, jitter) and `picture` (frames, freezes) → `figures` (percentiles).
 //! Nothing of the server's engine is used but formats, SRTP and the outbox, so that each is
-//! the other's check. LL-HLS players are in [`hls`]; they share nothing with the rest but stamps.
+//! the other's check. LL-HLS players are in [`hls`]; they share `threads`, `ledger` and `stamps`.
 
 mod arrivals;
 pub mod clip;
@@ -15,6 +15,7 @@ mod driver;
 mod figures;
 pub mod hls;
 mod impair;
+mod ledger;
 pub mod link;
 mod load;
 mod packetize;
@@ -24,6 +25,7 @@ pub mod sdp;
 mod socket;
 mod stamps;
 mod stream;
+mod threads;
 mod viewer;
 
 pub use figures::{DelayMs, JoinMs, Polled, Publishers, Span, Sums};

@@ -7,33 +7,27 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Sender, channel, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
-use mio::{Poll, Waker};
 use serde::Deserialize;
 use stagecast_proto::codec::Codec;
 
 use crate::Error;
 use crate::clip::Clip;
-use crate::driver::{Command, Driver, Peer, Report, WAKE};
-use crate::figures::{Ledger, Polled};
+use crate::driver::{Command, Driver, Peer};
+use crate::figures::{Ledger, Peers, Polled};
 use crate::impair::{Impairment, Network};
 use crate::link::{Credentials, Identity, Link};
 use crate::publisher::{self, Publisher};
 use crate::sdp::{Offer, Remote, Ssrcs};
 use crate::socket::{Socket, route};
-use crate::stamps::{Delays, Departures};
+use crate::stamps::Departures;
+use crate::threads::{Threads, lock};
 use crate::viewer::{self, Viewer};
 
 /// Peers of one run.
 pub const MAX_PEERS: usize = 20_000;
-/// Threads of one run.
-const MAX_THREADS: usize = 64;
-/// How long a thread may take to tell; on a machine that is too busy it takes seconds.
-const REPLY: Duration = Duration::from_secs(10);
 
 /// How a run is set.
 #[derive(Debug, Clone, Deserialize)]
@@ -92,50 +86,12 @@ enum Role {
     },
 }
 
-struct Thread {
-    commands: Mutex<Sender<Command>>,
-    waker: Waker,
-    handle: Mutex<Option<JoinHandle<()>>>,
-    /// What it told last.
-    last: Mutex<Report>,
-}
-
-impl Thread {
-    fn start(name: &str, niceness: i32, offload: bool) -> Result<Self, Error> {
-        let poll = Poll::new().map_err(Error::System)?;
-        let waker = Waker::new(poll.registry(), WAKE).map_err(Error::System)?;
-        let (commands, inbox) = channel();
-        let handle = thread::Builder::new()
-            .name(name.into())
-            .spawn(move || Driver::new(poll, inbox, offload).run(niceness))
-            .map_err(Error::System)?;
-        Ok(Self {
-            commands: Mutex::new(commands),
-            waker,
-            handle: Mutex::new(Some(handle)),
-            last: Mutex::default(),
-        })
-    }
-
-    fn send(&self, command: Command) {
-        if lock(&self.commands).send(command).is_ok() {
-            let _ = self.waker.wake();
-        }
-    }
-
-    fn join(&self) {
-        if let Some(handle) = lock(&self.handle).take() {
-            let _ = handle.join();
-        }
-    }
-}
-
 /// A load run. All calls may come from any thread.
 pub struct Load {
     config: Config,
     identity: Identity,
     /// The last one is the publishers'.
-    threads: Vec<Thread>,
+    threads: Threads<Command, Peers>,
     pending: Mutex<HashMap<u64, Pending>>,
     next: AtomicU64,
     viewers: AtomicUsize,
@@ -144,28 +100,22 @@ pub struct Load {
     ledger: Mutex<Ledger>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Load {
     /// Start the threads.
     pub fn start(config: Config) -> Result<Self, Error> {
-        if !(1..=MAX_THREADS).contains(&config.threads) {
-            return Err(Error::Config(format!("1 to {MAX_THREADS} threads, please")));
-        }
         if !(0.0..=1.0).contains(&config.network.loss) {
             return Err(Error::Config("loss is a share of 0 to 1".into()));
         }
         if config.network.delay_ms > 10_000 || config.network.jitter_ms > 10_000 {
             return Err(Error::Config("delay and jitter are at most 10 s".into()));
         }
-        let mut threads = Vec::new();
-        for n in 0..config.threads {
-            let name = format!("load-{n}");
-            threads.push(Thread::start(&name, config.niceness, config.offload)?);
-        }
-        threads.push(Thread::start("load-publish", 0, false)?);
+        let (niceness, offload) = (config.niceness, config.offload);
+        let mut threads = Threads::start(config.threads, "load", move |poll, inbox| {
+            Driver::new(poll, inbox, offload).run(niceness);
+        })?;
+        threads.add("load-publish".into(), |poll, inbox| {
+            Driver::new(poll, inbox, false).run(0);
+        })?;
         Ok(Self {
             identity: Identity::new()?,
             config,
@@ -272,7 +222,8 @@ impl Load {
         remote.reachable_from(pending.socket.local_addr().map_err(Error::System)?.ip());
         let (thread, peer) = self.peer(id, &pending, remote, now)?;
         lock(&self.placed).insert(id, thread);
-        self.threads[thread].send(Command::Add(id, peer, pending.socket));
+        self.threads
+            .send(thread, Command::Add(id, peer, pending.socket));
         Ok(())
     }
 
@@ -340,55 +291,25 @@ impl Load {
     pub fn close_peer(&self, id: u64) {
         lock(&self.pending).remove(&id);
         if let Some(thread) = lock(&self.placed).remove(&id) {
-            self.threads[thread].send(Command::Close(id));
+            self.threads.send(thread, Command::Close(id));
         }
     }
 
     /// The measured window begins now.
     pub fn mark(&self) {
-        let report = self.collect();
+        let report = self.threads.collect(Command::Report);
         lock(&self.ledger).mark(&report);
     }
 
     /// Everything so far, since the last call, and since [`Load::mark`].
     pub fn poll(&self) -> Polled {
-        let report = self.collect();
-        lock(&self.ledger).poll(&report)
+        let report = self.threads.collect(Command::Report);
+        Polled::of(&report, &mut lock(&self.ledger))
     }
 
     /// Say goodbye to all and stop the threads; idempotent.
     pub fn close(&self) {
-        for thread in &self.threads {
-            thread.send(Command::Stop);
-        }
-        for thread in &self.threads {
-            thread.join();
-        }
-    }
-
-    fn collect(&self) -> Report {
-        let mut replies = Vec::new();
-        for thread in &self.threads {
-            let (reply, answer) = sync_channel(1);
-            thread.send(Command::Report(reply));
-            replies.push(answer);
-        }
-        let mut all = Report::default();
-        for (thread, answer) in self.threads.iter().zip(replies) {
-            let mut last = lock(&thread.last);
-            if let Ok(report) = answer.recv_timeout(REPLY) {
-                *last = report;
-            } else {
-                // What it said before is better than to say that its peers are gone.
-                last.delays = Delays::default();
-                last.late = REPLY;
-            }
-            all.viewers.extend_from_slice(&last.viewers);
-            all.publishers.extend_from_slice(&last.publishers);
-            all.delays.append(&last.delays);
-            all.late = all.late.max(last.late);
-        }
-        all
+        self.threads.stop(|| Command::Stop);
     }
 }
 

@@ -9,6 +9,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -123,17 +124,24 @@ pub struct Delays {
 /// Samples of a series between two looks at it.
 const MAX_SAMPLES: usize = 4_000_000;
 
-impl Delays {
+/// One series or several.
+pub trait Samples: Default {
     /// Take up what another saw.
-    pub fn append(&mut self, other: &Self) {
-        for (mine, theirs) in [
-            (&mut self.first, &other.first),
-            (&mut self.last, &other.last),
-            (&mut self.capture, &other.capture),
-        ] {
-            let room = MAX_SAMPLES.saturating_sub(mine.len());
-            mine.extend(theirs.iter().take(room));
-        }
+    fn append(&mut self, other: &Self);
+}
+
+impl Samples for Vec<u32> {
+    fn append(&mut self, other: &Self) {
+        let room = MAX_SAMPLES.saturating_sub(self.len());
+        self.extend(other.iter().take(room));
+    }
+}
+
+impl Samples for Delays {
+    fn append(&mut self, other: &Self) {
+        Samples::append(&mut self.first, &other.first);
+        Samples::append(&mut self.last, &other.last);
+        Samples::append(&mut self.capture, &other.capture);
     }
 }
 
@@ -177,6 +185,12 @@ impl Spread {
             p99: at(0.99),
             max: at(1.0),
         }
+    }
+
+    /// The same of durations.
+    pub fn of(durations: impl Iterator<Item = Duration>) -> Self {
+        let micros: Vec<u32> = durations.map(|took| took.as_micros() as u32).collect();
+        Self::of_micros(&micros)
     }
 }
 

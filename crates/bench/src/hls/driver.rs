@@ -9,14 +9,13 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use super::ages::Ages;
-use super::figures::Report;
+use super::figures::{Players, Report};
 use super::http::{self, Answer, Reader};
 use super::player::{MAX_TRACKS, Manners, Player, Request, Want};
 use crate::clock::unix_nanos;
 use crate::socket::be_nice;
+use crate::threads::WAKE;
 
-/// Wakes the thread for a command.
-pub(super) const WAKE: Token = Token(usize::MAX);
 /// How often time is looked at.
 const TICK: Duration = Duration::from_millis(100);
 /// After a failure.
@@ -144,8 +143,8 @@ impl Driver {
                 Ok(Command::Report(reply)) => {
                     let tell = |slot: &Slot| (slot.id, slot.player.figures.clone());
                     let report = Report {
-                        players: self.slots.iter().map(tell).collect(),
-                        ages: std::mem::take(&mut self.ages.micros),
+                        peers: Players(self.slots.iter().map(tell).collect()),
+                        samples: std::mem::take(&mut self.ages.micros),
                         late: std::mem::take(&mut self.late),
                     };
                     let _ = reply.try_send(report);
@@ -237,15 +236,7 @@ impl Driver {
             match stream.write(&lane.out[lane.sent..]) {
                 Ok(written) => lane.sent += written,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                // Not connected yet, or the server takes nothing.
-                Err(e)
-                    if matches!(
-                        e.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected
-                    ) =>
-                {
-                    return;
-                }
+                Err(e) if is_too_early(&e) => return,
                 Err(error) => return self.fail(slot, number, &error.to_string()),
             }
         }
@@ -277,14 +268,7 @@ impl Driver {
                     Err(http::Bad) => return self.fail(slot, number, "not HTTP"),
                 },
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e)
-                    if matches!(
-                        e.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected
-                    ) =>
-                {
-                    return;
-                }
+                Err(e) if is_too_early(&e) => return,
                 Err(error) => return self.fail(slot, number, &error.to_string()),
             }
         }
@@ -331,6 +315,14 @@ impl Driver {
         }
         self.ask_all(slot, out);
     }
+}
+
+/// The socket is not connected yet, or the server takes nothing, or has said nothing.
+fn is_too_early(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected
+    )
 }
 
 impl Lane {

@@ -1,10 +1,11 @@
 //! From counters of players to the figures of a run.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::ledger::{self, Since, Sums as _, Tally};
 use crate::stamps::Spread;
 
 /// What grows, of one player or of all.
@@ -32,8 +33,8 @@ pub struct Sums {
     pub stalled_seconds: f64,
 }
 
-impl Sums {
-    fn fields(&mut self) -> [&mut u64; 9] {
+impl ledger::Sums for Sums {
+    fn counts(&mut self) -> impl Iterator<Item = &mut u64> {
         [
             &mut self.requests,
             &mut self.playlists,
@@ -45,21 +46,11 @@ impl Sums {
             &mut self.errors,
             &mut self.stalls,
         ]
+        .into_iter()
     }
 
-    fn add(&mut self, mut other: Self) {
-        for (mine, theirs) in self.fields().into_iter().zip(other.fields()) {
-            *mine += *theirs;
-        }
-        self.stalled_seconds += other.stalled_seconds;
-    }
-
-    fn since(mut self, mut before: Self) -> Self {
-        for (mine, earlier) in self.fields().into_iter().zip(before.fields()) {
-            *mine = mine.saturating_sub(*earlier);
-        }
-        self.stalled_seconds -= before.stalled_seconds;
-        self
+    fn seconds(&mut self) -> &mut f64 {
+        &mut self.stalled_seconds
     }
 }
 
@@ -75,15 +66,27 @@ pub(super) struct Figures {
     pub(super) failure: Option<String>,
 }
 
-/// What a thread tells.
+/// Every player there was; samples are ages of parts in microseconds.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Report {
-    pub(super) players: Vec<(u64, Figures)>,
-    /// Ages of parts since the last report, in microseconds.
-    pub(super) ages: Vec<u32>,
-    /// The latest that the thread's timer fired since the last report.
-    pub(super) late: Duration,
+pub(super) struct Players(pub(super) Vec<(u64, Figures)>);
+
+impl Tally for Players {
+    type Sums = Sums;
+    type Samples = Vec<u32>;
+
+    fn sums(&self) -> HashMap<u64, Sums> {
+        self.0.iter().map(|(id, one)| (*id, one.sums)).collect()
+    }
+
+    fn append(&mut self, other: &Self) {
+        self.0.extend_from_slice(&other.0);
+    }
 }
+
+/// What a thread tells.
+pub(super) type Report = ledger::Report<Players>;
+/// Remembers marks.
+pub(super) type Ledger = ledger::Ledger<Players>;
 
 /// A span of the run.
 #[derive(Debug, Clone, Serialize)]
@@ -127,102 +130,43 @@ pub struct Polled {
     pub window: Span,
 }
 
-#[derive(Debug)]
-struct Mark {
-    at: Instant,
-    sums: HashMap<u64, Sums>,
-    ages: Vec<u32>,
-    late: Duration,
-}
-
-impl Mark {
-    fn new(report: Option<&Report>) -> Self {
-        let players = report.map_or(&[][..], |report| &report.players);
-        Self {
-            at: Instant::now(),
-            sums: players.iter().map(|(id, one)| (*id, one.sums)).collect(),
-            ages: Vec::new(),
-            late: Duration::ZERO,
-        }
-    }
-
-    fn take(&mut self, report: &Report) {
-        self.ages.extend_from_slice(&report.ages);
-        self.late = self.late.max(report.late);
-    }
-
-    fn span(&self, report: &Report) -> Span {
-        let mut span = Span {
-            seconds: self.at.elapsed().as_secs_f64(),
+impl Span {
+    fn of(since: &Since<'_, Players>) -> Self {
+        let mut span = Self {
+            seconds: since.seconds,
             active: 0,
             sums: Sums::default(),
-            part_age_ms: Spread::of_micros(&self.ages),
-            tool_late_ms: self.late.as_secs_f64() * 1e3,
+            part_age_ms: Spread::of_micros(since.samples),
+            tool_late_ms: since.late_ms,
         };
-        for (id, figures) in &report.players {
-            let before = self.sums.get(id).copied().unwrap_or_default();
-            let since = figures.sums.since(before);
-            span.active += usize::from(since.parts > 0);
-            span.sums.add(since);
+        for &sums in &since.each {
+            span.active += usize::from(sums.parts > 0);
+            span.sums.add(sums);
         }
         span
     }
 }
 
-/// Remembers marks.
-#[derive(Debug)]
-pub(super) struct Ledger {
-    last: Mark,
-    window: Mark,
-}
-
-impl Default for Ledger {
-    fn default() -> Self {
-        Self {
-            last: Mark::new(None),
-            window: Mark::new(None),
-        }
-    }
-}
-
-impl Ledger {
-    /// The window begins with this.
-    pub(super) fn mark(&mut self, report: &Report) {
-        self.window = Mark::new(Some(report));
-        self.last = Mark::new(Some(report));
-    }
-
-    /// The figures as of this.
-    pub(super) fn poll(&mut self, report: &Report) -> Polled {
-        self.last.take(report);
-        self.window.take(report);
-        let spread = |get: fn(&Figures) -> Option<Duration>| {
-            let took = report.players.iter().filter_map(|(_, one)| get(one));
-            let micros: Vec<u32> = took.map(|took| took.as_micros() as u32).collect();
-            Spread::of_micros(&micros)
-        };
+impl Polled {
+    /// The figures as of this report.
+    pub(super) fn of(report: &Report, ledger: &mut Ledger) -> Self {
+        let [last, window] = ledger.poll(report, Span::of);
+        let all = || report.peers.0.iter().map(|(_, figures)| figures);
         let mut failures = BTreeMap::new();
-        for failure in report
-            .players
-            .iter()
-            .filter_map(|(_, one)| one.failure.as_ref())
-        {
-            *failures.entry(failure.clone()).or_default() += 1;
+        for failure in all().filter_map(|one| one.failure.clone()) {
+            *failures.entry(failure).or_default() += 1;
         }
-        let started = |one: &&(u64, Figures)| one.1.started.is_some();
-        let polled = Polled {
-            players: report.players.len(),
-            playing: report.players.iter().filter(started).count(),
+        Self {
+            players: all().count(),
+            playing: all().filter(|one| one.started.is_some()).count(),
             failures,
             start_ms: StartMs {
-                listed: spread(|one| one.listed),
-                started: spread(|one| one.started),
+                listed: Spread::of(all().filter_map(|one| one.listed)),
+                started: Spread::of(all().filter_map(|one| one.started)),
             },
-            last: self.last.span(report),
-            window: self.window.span(report),
-        };
-        self.last = Mark::new(Some(report));
-        polled
+            last,
+            window,
+        }
     }
 }
 
@@ -235,26 +179,21 @@ mod tests {
         figures.sums.parts = parts;
         figures.sums.missed = parts / 10;
         Report {
-            players: vec![(1, figures)],
-            ages: vec![2000],
+            peers: Players(vec![(1, figures)]),
+            samples: vec![2000],
             late: Duration::ZERO,
         }
     }
 
     #[test]
-    fn window_counts_from_its_mark_and_the_last_span_from_the_last_poll() {
+    fn spans_have_what_players_counted_in_them() {
         let mut ledger = Ledger::default();
-        assert_eq!(ledger.poll(&report(100)).window.sums.parts, 100);
         ledger.mark(&report(150));
-        ledger.poll(&report(250));
-        let polled = ledger.poll(&report(450));
-        assert_eq!(
-            (polled.last.sums.parts, polled.window.sums.parts),
-            (200, 300)
-        );
+        let polled = Polled::of(&report(450), &mut ledger);
+        assert_eq!(polled.window.sums.parts, 300);
         assert_eq!(polled.window.sums.missed, 30);
-        assert_eq!(polled.window.part_age_ms.count, 2);
-        let idle = ledger.poll(&report(450));
+        assert_eq!(polled.window.part_age_ms.count, 1);
+        let idle = Polled::of(&report(450), &mut ledger);
         assert_eq!((idle.last.active, idle.window.active), (0, 1));
     }
 }

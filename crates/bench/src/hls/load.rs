@@ -1,23 +1,16 @@
 //! A load run of players: threads, and what the players on them saw.
 
 use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Sender, channel, sync_channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
-use mio::{Poll, Waker};
 use serde::Deserialize;
 
-use super::driver::{Command, Driver, WAKE};
-use super::figures::{Ledger, Polled, Report};
+use super::driver::{Command, Driver};
+use super::figures::{Ledger, Players, Polled};
 use super::player::Manners;
+use crate::threads::{Threads, lock};
 use crate::{Error, MAX_PEERS};
-
-const MAX_THREADS: usize = 64;
-/// How long a thread may take to tell; on a machine that is too busy it takes seconds.
-const REPLY: Duration = Duration::from_secs(10);
 
 /// How a run is set.
 #[derive(Debug, Clone, Deserialize)]
@@ -54,50 +47,9 @@ fn yes() -> bool {
     true
 }
 
-struct Thread {
-    commands: Mutex<Sender<Command>>,
-    waker: Waker,
-    handle: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Thread {
-    fn start(name: String, config: &Config) -> Result<Self, Error> {
-        let poll = Poll::new().map_err(Error::System)?;
-        let waker = Waker::new(poll.registry(), WAKE).map_err(Error::System)?;
-        let (commands, inbox) = channel();
-        let manners = Manners {
-            host: config.host.clone(),
-            audio: config.audio,
-            hints: config.hints,
-            deltas: config.deltas,
-        };
-        let driver = Driver::new(poll, inbox, config.server, config.path.clone(), manners);
-        let niceness = config.niceness;
-        let handle = thread::Builder::new()
-            .name(name)
-            .spawn(move || driver.run(niceness))
-            .map_err(Error::System)?;
-        Ok(Self {
-            commands: Mutex::new(commands),
-            waker,
-            handle: Mutex::new(Some(handle)),
-        })
-    }
-
-    fn send(&self, command: Command) {
-        if lock(&self.commands).send(command).is_ok() {
-            let _ = self.waker.wake();
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// A load run. All calls may come from any thread.
 pub struct Load {
-    threads: Vec<Thread>,
+    threads: Threads<Command, Players>,
     next: AtomicU64,
     ledger: Mutex<Ledger>,
 }
@@ -105,15 +57,21 @@ pub struct Load {
 impl Load {
     /// Start the threads.
     pub fn start(config: &Config) -> Result<Self, Error> {
-        if !(1..=MAX_THREADS).contains(&config.threads) {
-            return Err(Error::Config(format!("1 to {MAX_THREADS} threads, please")));
-        }
         if !config.path.starts_with('/') {
             return Err(Error::Config("a path begins with a slash".into()));
         }
-        let start = |number| Thread::start(format!("hls-{number}"), config);
+        let (server, path, niceness) = (config.server, config.path.clone(), config.niceness);
+        let manners = Manners {
+            host: config.host.clone(),
+            audio: config.audio,
+            hints: config.hints,
+            deltas: config.deltas,
+        };
+        let threads = Threads::start(config.threads, "hls", move |poll, inbox| {
+            Driver::new(poll, inbox, server, path, manners).run(niceness);
+        })?;
         Ok(Self {
-            threads: (0..config.threads).map(start).collect::<Result<_, _>>()?,
+            threads,
             next: AtomicU64::new(0),
             ledger: Mutex::default(),
         })
@@ -127,52 +85,25 @@ impl Load {
             return Err(Error::Config(most));
         }
         let thread = (id % self.threads.len() as u64) as usize;
-        self.threads[thread].send(Command::Join(id));
+        self.threads.send(thread, Command::Join(id));
         Ok(())
     }
 
     /// The measured window begins now.
     pub fn mark(&self) {
-        let report = self.collect();
+        let report = self.threads.collect(Command::Report);
         lock(&self.ledger).mark(&report);
     }
 
     /// Everything so far, since the last call, and since [`Load::mark`].
     pub fn poll(&self) -> Polled {
-        let report = self.collect();
-        lock(&self.ledger).poll(&report)
+        let report = self.threads.collect(Command::Report);
+        Polled::of(&report, &mut lock(&self.ledger))
     }
 
     /// Hang up and stop the threads; idempotent.
     pub fn close(&self) {
-        for thread in &self.threads {
-            thread.send(Command::Stop);
-        }
-        for thread in &self.threads {
-            if let Some(handle) = lock(&thread.handle).take() {
-                let _ = handle.join();
-            }
-        }
-    }
-
-    fn collect(&self) -> Report {
-        let mut replies = Vec::new();
-        for thread in &self.threads {
-            let (reply, answer) = sync_channel(1);
-            thread.send(Command::Report(reply));
-            replies.push(answer);
-        }
-        let mut all = Report::default();
-        for answer in replies {
-            if let Ok(report) = answer.recv_timeout(REPLY) {
-                all.players.extend(report.players);
-                all.ages.extend(report.ages);
-                all.late = all.late.max(report.late);
-            } else {
-                all.late = all.late.max(REPLY);
-            }
-        }
-        all
+        self.threads.stop(|| Command::Stop);
     }
 }
 
