@@ -1,6 +1,6 @@
 """REST calls for publish tokens."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
@@ -21,15 +21,15 @@ from stagecast.tokens.schemas import (
     SortBy,
     TokenIds,
 )
-from stagecast.tokens.service import PublishTokenService
+from stagecast.tokens.service import PublishTokenService, Row, Shown, TokenService
 
 router = APIRouter(prefix="/api", tags=["Publish tokens"], responses=FAILS)
 
 TokenId = Annotated[int, Path(alias="tokenId", ge=1, le=(1 << 63) - 1)]
-PageNumber = Annotated[int, Query(alias="page", ge=1, le=1_000_000)]
-ItemsOnPage = Annotated[int, Query(alias="itemsOnPage", ge=1, le=100)]
-SortByQuery = Annotated[SortBy, Query(alias="sortBy")]
-Descending = Annotated[bool, Query(alias="isDescending")]
+_PageNumber = Annotated[int, Query(alias="page", ge=1, le=1_000_000)]
+_ItemsOnPage = Annotated[int, Query(alias="itemsOnPage", ge=1, le=100)]
+_SortBy = Annotated[SortBy, Query(alias="sortBy")]
+_Descending = Annotated[bool, Query(alias="isDescending")]
 NameQuery = Annotated[str, Query(alias="name", max_length=128)]
 FilterByQuery = Annotated[FilterBy, Query(alias="filterBy")]
 TOTAL = {
@@ -42,6 +42,42 @@ TOTAL = {
         }
     }
 }
+
+
+def _page(
+    page: _PageNumber,
+    items_on_page: _ItemsOnPage,
+    sort_by: _SortBy = SortBy.NAME,
+    is_descending: _Descending = False,
+) -> Page:
+    return Page(page, items_on_page, sort_by, is_descending)
+
+
+def _page_or_first(
+    page: _PageNumber = 1,
+    items_on_page: _ItemsOnPage = 100,
+    sort_by: _SortBy = SortBy.NAME,
+    is_descending: _Descending = False,
+) -> Page:
+    return Page(page, items_on_page, sort_by, is_descending)
+
+
+Wanted = Annotated[Page, Depends(_page)]
+WantedOrFirst = Annotated[Page, Depends(_page_or_first)]
+
+
+async def listed(
+    tokens: TokenService[Row, Any, Shown],
+    account_id: str,
+    response: Response,
+    wanted: Page,
+    filter_by: FilterBy = FilterBy.NONE,
+    name: str = "",
+) -> Success[list[Shown]]:
+    """One page of tokens; how many there are on all pages is a header of the response."""
+    rows, total = await tokens.page(account_id, wanted, filter_by, name)
+    response.headers["X-Total-Count"] = str(total)
+    return Success(data=[tokens.shown(row) for row in rows])
 
 
 def publish_service(request: Request, work: Work) -> PublishTokenService:
@@ -62,19 +98,10 @@ async def create_publish_token(
 
 @router.get("/publish_token/list", operation_id="listPublishTokens", responses={**FAILS, **TOTAL})
 async def list_publish_tokens(
-    caller: ApiCaller,
-    tokens: Tokens,
-    response: Response,
-    page: PageNumber,
-    items_on_page: ItemsOnPage,
-    sort_by: SortByQuery = SortBy.NAME,
-    is_descending: Descending = False,
+    caller: ApiCaller, tokens: Tokens, response: Response, wanted: Wanted
 ) -> Success[list[PublishToken]]:
     """One page of the account's publish tokens. Needs an API secret or the dashboard's cookie."""
-    wanted = Page(page, items_on_page, sort_by, is_descending)
-    rows, total = await tokens.page(caller.account_id, wanted)
-    response.headers["X-Total-Count"] = str(total)
-    return Success(data=[tokens.shown(row) for row in rows])
+    return await listed(tokens, caller.account_id, response, wanted)
 
 
 @router.get(
@@ -86,18 +113,12 @@ async def list_publish_tokens_by_name(
     caller: ApiCaller,
     tokens: Tokens,
     response: Response,
+    wanted: WantedOrFirst,
     name: NameQuery = "",
     filter_by: FilterByQuery = FilterBy.TOKEN_NAME,
-    page: PageNumber = 1,
-    items_on_page: ItemsOnPage = 100,
-    sort_by: SortByQuery = SortBy.NAME,
-    is_descending: Descending = False,
 ) -> Success[list[PublishToken]]:
     """Publish tokens whose label or stream names contain a text. Needs an API secret or the cookie."""
-    wanted = Page(page, items_on_page, sort_by, is_descending)
-    rows, total = await tokens.page(caller.account_id, wanted, filter_by, name)
-    response.headers["X-Total-Count"] = str(total)
-    return Success(data=[tokens.shown(row) for row in rows])
+    return await listed(tokens, caller.account_id, response, wanted, filter_by, name)
 
 
 @router.get("/publish_token/active", operation_id="listActivePublishTokens")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,7 +15,7 @@ from stagecast.db.tables import (
     SubscribeTokenStream,
     TokenChange,
 )
-from stagecast.tokens.schemas import FilterBy, Page, SortBy
+from stagecast.tokens.schemas import FilterBy, Page, SortBy, TokenStream
 
 Row = TypeVar("Row", PublishToken, SubscribeToken)
 
@@ -30,6 +30,13 @@ class TokenRepository(Generic[Row]):
         self._session = session
         self._table = table
         self._streams = streams
+
+    def new(self, streams: list[TokenStream], **columns: Any) -> Row:
+        """A row that is not stored yet."""
+        return self._table(streams=[self.stream(stream) for stream in streams], **columns)
+
+    def stream(self, stream: TokenStream) -> PublishTokenStream | SubscribeTokenStream:
+        return self._streams(stream_name=stream.stream_name, is_regex=stream.is_regex)
 
     async def add(self, row: Row) -> None:
         self._session.add(row)

@@ -200,10 +200,17 @@ class PublishFeatures(Schema):
     )
 
 
-class PublishTokenCreate(PublishFeatures, RegionDefaults, Access):
-    """A new publish token."""
+class NewToken(Access):
+    """What every kind of new token has."""
 
     label: Label = Field(description="Display name.")
+    streams: TokenStreams
+    expires: Expires | None = None
+
+
+class PublishTokenCreate(NewToken, PublishFeatures, RegionDefaults, Access):
+    """A new publish token."""
+
     streams: TokenStreams = Field(description="What the token may publish.")
     expires: Expires | None = Field(
         default=None,
@@ -221,8 +228,8 @@ class EffectiveSettings(Schema):
     enable_utc_insertion: bool = Field(default=False, alias="enableUTCInsertion")
 
 
-class PublishToken(PublishFeatures, RegionDefaults, Access):
-    """A publish token."""
+class ShownToken(Access):
+    """What every kind of token shows."""
 
     id: int
     name: str = Field(description="Same as `label`.", deprecated=True)
@@ -232,6 +239,11 @@ class PublishToken(PublishFeatures, RegionDefaults, Access):
     expires_on: Timestamp | None
     is_active: bool = Field(description="False after disabling. Expiry does not change it.")
     streams: list[TokenStream]
+
+
+class PublishToken(ShownToken, PublishFeatures, RegionDefaults, Access):
+    """A publish token."""
+
     integration_id: Literal["None"] = "None"
     srt_passphrase: None = None
     effective_settings: EffectiveSettings
@@ -347,10 +359,9 @@ class Tracking(Schema):
     tracking_id: Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 
-class SubscribeTokenCreate(RegionDefaults, Access):
+class SubscribeTokenCreate(NewToken, RegionDefaults, Access):
     """A new subscribe token."""
 
-    label: Label = Field(description="Display name.")
     streams: TokenStreams = Field(
         description="What the token may watch; `.*` is any stream of the account."
     )
@@ -367,19 +378,12 @@ class SubscribeEffectiveSettings(Schema):
     denied_countries: list[str] = []
 
 
-class SubscribeToken(RegionDefaults, Access):
+class SubscribeToken(ShownToken, RegionDefaults, Access):
     """A subscribe token."""
 
-    id: int
-    name: str = Field(description="Same as `label`.", deprecated=True)
-    label: str
     token: str = Field(
         description="The secret: 64 hexadecimal digits, also the key of self-signed tokens."
     )
-    added_on: Timestamp
-    expires_on: Timestamp | None
-    is_active: bool = Field(description="False after disabling. Expiry does not change it.")
-    streams: list[TokenStream]
     tracking: Tracking | None
     effective_settings: SubscribeEffectiveSettings
 

@@ -19,6 +19,7 @@ from stagecast.kit.secret import Vault, lookup_hash, new_hex_secret
 from stagecast.streams.live import TokenRef, TokenType
 from stagecast.tokens.repository import (
     OutboxRepository,
+    Row,
     TokenRepository,
     publish_tokens,
     subscribe_tokens,
@@ -30,9 +31,11 @@ from stagecast.tokens.schemas import (
     FailedToken,
     FilterBy,
     GeoCascade,
+    NewToken,
     Page,
     PublishToken,
     PublishTokenCreate,
+    ShownToken,
     SubscribeEffectiveSettings,
     SubscribeToken,
     SubscribeTokenCreate,
@@ -41,7 +44,8 @@ from stagecast.tokens.schemas import (
 )
 
 Change = Literal["created", "updated", "deleted"]
-Row = TypeVar("Row", tables.PublishToken, tables.SubscribeToken)
+New = TypeVar("New", bound=NewToken)
+Shown = TypeVar("Shown", bound=ShownToken)
 
 _OPTIONS = ("origin_cluster", "geo_cascade", "enable_utc_insertion", "ladder")
 _COLUMNS = {
@@ -64,7 +68,7 @@ class TokenChanged:
     change: Change
 
 
-class TokenService(Generic[Row]):
+class TokenService(Generic[Row, New, Shown]):
     """What both kinds of token share."""
 
     kind: TokenType
@@ -98,6 +102,25 @@ class TokenService(Generic[Row]):
     ) -> tuple[list[Row], int]:
         rows, total = await self._rows.page(account_id, page, filter_by, name)
         return list(rows), total
+
+    async def create(self, account_id: str, new: New) -> Row:
+        row = self._rows.new(
+            _distinct(new.streams),
+            account_id=account_id,
+            label=new.label,
+            is_active=True,
+            added_on=utc_now(),
+            expires_on=expiry(new.expires),
+            allowed_origins=new.allowed_origins,
+            allowed_ip_addresses=new.allowed_ip_addresses,
+            bind_ips_on_usage=new.bind_ips_on_usage,
+            bound_ips=[],
+            **self._own(new),
+        )
+        self._new_secret(row)
+        await self._rows.add(row)
+        await self._changed(row, "created")
+        return row
 
     async def delete(self, account_id: str, token_id: int) -> None:
         """Delete a token; the sessions that were started with it end within a second."""
@@ -152,8 +175,36 @@ class TokenService(Generic[Row]):
         """The token as it is handed to publishers and viewers."""
         return self._vault.unseal(row.sealed_secret, self.vault_context)
 
+    def shown(self, row: Row) -> Shown:
+        """The token as the API shows it."""
+        raise NotImplementedError
+
+    def _shown(self, row: Row) -> dict[str, Any]:
+        """What every kind of token shows."""
+        return {
+            "id": row.id,
+            "name": row.label,
+            "label": row.label,
+            "token": self.secret(row),
+            "added_on": row.added_on,
+            "expires_on": row.expires_on,
+            "is_active": row.is_active,
+            "streams": [
+                TokenStream.model_construct(stream_name=s.stream_name, is_regex=s.is_regex)
+                for s in row.streams
+            ],
+            "allowed_origins": row.allowed_origins,
+            "allowed_ip_addresses": row.allowed_ip_addresses,
+            "bind_ips_on_usage": row.bind_ips_on_usage,
+        }
+
+    def _own(self, new: New) -> dict[str, Any]:
+        """The columns that only this kind of token has."""
+        raise NotImplementedError
+
     def _change_own(self, row: Row, changes: dict[str, Any]) -> None:
         """Apply what only this kind of token has."""
+        raise NotImplementedError
 
     def _change_streams(self, row: Row, add: list[TokenStream], remove: list[str]) -> None:
         held = {stream.stream_name: stream for stream in row.streams}
@@ -168,7 +219,7 @@ class TokenService(Generic[Row]):
         for name in remove:
             held.pop(name, None)
         for stream in add:
-            held[stream.stream_name] = self._stream_row(stream)
+            held[stream.stream_name] = self._rows.stream(stream)
         if not held:
             raise Invalid(
                 "Validation errors",
@@ -181,9 +232,6 @@ class TokenService(Generic[Row]):
             )
         if add or remove:
             cast("list[Any]", row.streams)[:] = held.values()
-
-    def _stream_row(self, stream: TokenStream) -> Any:
-        raise NotImplementedError
 
     def _new_secret(self, row: Row) -> None:
         secret = new_hex_secret()
@@ -204,7 +252,7 @@ class TokenService(Generic[Row]):
             after_commit(self._session, self._on_change)
 
 
-class PublishTokenService(TokenService[tables.PublishToken]):
+class PublishTokenService(TokenService[tables.PublishToken, PublishTokenCreate, PublishToken]):
     kind = "Publish"
 
     def __init__(
@@ -212,45 +260,13 @@ class PublishTokenService(TokenService[tables.PublishToken]):
     ) -> None:
         super().__init__(session, vault, publish_tokens(session), on_change)
 
-    async def create(self, account_id: str, new: PublishTokenCreate) -> tables.PublishToken:
-        row = tables.PublishToken(
-            account_id=account_id,
-            label=new.label,
-            is_active=True,
-            added_on=utc_now(),
-            expires_on=expiry(new.expires),
-            allowed_origins=new.allowed_origins,
-            allowed_ip_addresses=new.allowed_ip_addresses,
-            bind_ips_on_usage=new.bind_ips_on_usage,
-            bound_ips=[],
-            subscribe_requires_auth=new.subscribe_requires_auth,
-            multisource=new.multisource,
-            options=new.model_dump(include=set(_OPTIONS), exclude_none=True),
-            streams=[self._stream_row(stream) for stream in _distinct(new.streams)],
-        )
-        self._new_secret(row)
-        await self._rows.add(row)
-        await self._changed(row, "created")
-        return row
-
     def shown(self, row: tables.PublishToken) -> PublishToken:
-        """The token as the API shows it."""
         options = row.options
         geo_cascade = (
             GeoCascade.model_validate(options["geo_cascade"]) if "geo_cascade" in options else None
         )
         return PublishToken(
-            id=row.id,
-            name=row.label,
-            label=row.label,
-            token=self.secret(row),
-            added_on=row.added_on,
-            expires_on=row.expires_on,
-            is_active=row.is_active,
-            streams=_shown_streams(row),
-            allowed_origins=row.allowed_origins,
-            allowed_ip_addresses=row.allowed_ip_addresses,
-            bind_ips_on_usage=row.bind_ips_on_usage,
+            **self._shown(row),
             subscribe_requires_auth=row.subscribe_requires_auth,
             multisource=row.multisource,
             origin_cluster=options.get("origin_cluster"),
@@ -260,6 +276,13 @@ class PublishTokenService(TokenService[tables.PublishToken]):
             effective_settings=EffectiveSettings(),
         )
 
+    def _own(self, new: PublishTokenCreate) -> dict[str, Any]:
+        return {
+            "subscribe_requires_auth": new.subscribe_requires_auth,
+            "multisource": new.multisource,
+            "options": new.model_dump(include=set(_OPTIONS), exclude_none=True),
+        }
+
     def _change_own(self, row: tables.PublishToken, changes: dict[str, Any]) -> None:
         options = dict(row.options)
         for name in _OPTIONS:
@@ -268,11 +291,10 @@ class PublishTokenService(TokenService[tables.PublishToken]):
                 options[name] = value.model_dump() if isinstance(value, GeoCascade) else value
         row.options = {name: value for name, value in options.items() if value is not None}
 
-    def _stream_row(self, stream: TokenStream) -> tables.PublishTokenStream:
-        return tables.PublishTokenStream(stream_name=stream.stream_name, is_regex=stream.is_regex)
 
-
-class SubscribeTokenService(TokenService[tables.SubscribeToken]):
+class SubscribeTokenService(
+    TokenService[tables.SubscribeToken, SubscribeTokenCreate, SubscribeToken]
+):
     kind = "Subscribe"
 
     def __init__(
@@ -280,50 +302,20 @@ class SubscribeTokenService(TokenService[tables.SubscribeToken]):
     ) -> None:
         super().__init__(session, vault, subscribe_tokens(session), on_change)
 
-    async def create(self, account_id: str, new: SubscribeTokenCreate) -> tables.SubscribeToken:
-        row = tables.SubscribeToken(
-            account_id=account_id,
-            label=new.label,
-            is_active=True,
-            added_on=utc_now(),
-            expires_on=expiry(new.expires),
-            allowed_origins=new.allowed_origins,
-            allowed_ip_addresses=new.allowed_ip_addresses,
-            bind_ips_on_usage=new.bind_ips_on_usage,
-            bound_ips=[],
-            tracking_id=new.tracking.tracking_id if new.tracking else None,
-            streams=[self._stream_row(stream) for stream in _distinct(new.streams)],
-        )
-        self._new_secret(row)
-        await self._rows.add(row)
-        await self._changed(row, "created")
-        return row
-
     def shown(self, row: tables.SubscribeToken) -> SubscribeToken:
-        """The token as the API shows it."""
         return SubscribeToken(
-            id=row.id,
-            name=row.label,
-            label=row.label,
-            token=self.secret(row),
-            added_on=row.added_on,
-            expires_on=row.expires_on,
-            is_active=row.is_active,
-            streams=_shown_streams(row),
-            allowed_origins=row.allowed_origins,
-            allowed_ip_addresses=row.allowed_ip_addresses,
-            bind_ips_on_usage=row.bind_ips_on_usage,
+            **self._shown(row),
             tracking=Tracking(tracking_id=row.tracking_id) if row.tracking_id else None,
             effective_settings=SubscribeEffectiveSettings(),
         )
+
+    def _own(self, new: SubscribeTokenCreate) -> dict[str, Any]:
+        return {"tracking_id": new.tracking.tracking_id if new.tracking else None}
 
     def _change_own(self, row: tables.SubscribeToken, changes: dict[str, Any]) -> None:
         if "tracking" in changes:
             tracking: Tracking | None = changes["tracking"]
             row.tracking_id = tracking.tracking_id if tracking else None
-
-    def _stream_row(self, stream: TokenStream) -> tables.SubscribeTokenStream:
-        return tables.SubscribeTokenStream(stream_name=stream.stream_name, is_regex=stream.is_regex)
 
 
 def expiry(seconds: int | None) -> datetime | None:
@@ -332,10 +324,3 @@ def expiry(seconds: int | None) -> datetime | None:
 
 def _distinct(streams: list[TokenStream]) -> list[TokenStream]:
     return list({stream.stream_name: stream for stream in streams}.values())
-
-
-def _shown_streams(row: tables.PublishToken | tables.SubscribeToken) -> list[TokenStream]:
-    return [
-        TokenStream.model_construct(stream_name=s.stream_name, is_regex=s.is_regex)
-        for s in row.streams
-    ]

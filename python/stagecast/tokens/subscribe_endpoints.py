@@ -10,18 +10,15 @@ from stagecast.kit.responses import FAILS
 from stagecast.kit.schema import Success
 from stagecast.tokens.endpoints import (
     TOTAL,
-    Descending,
     FilterByQuery,
-    ItemsOnPage,
     NameQuery,
-    PageNumber,
-    SortByQuery,
     TokenId,
+    Wanted,
+    WantedOrFirst,
+    listed,
 )
 from stagecast.tokens.schemas import (
     FilterBy,
-    Page,
-    SortBy,
     SubscribeToken,
     SubscribeTokenCreate,
     SubscribeTokenUpdate,
@@ -52,20 +49,10 @@ async def create_subscribe_token(
     "/subscribe_token/list", operation_id="listSubscribeTokens", responses={**FAILS, **TOTAL}
 )
 async def list_subscribe_tokens(
-    caller: ApiCaller,
-    tokens: Tokens,
-    response: Response,
-    page: PageNumber,
-    items_on_page: ItemsOnPage,
-    sort_by: SortByQuery = SortBy.NAME,
-    is_descending: Descending = False,
+    caller: ApiCaller, tokens: Tokens, response: Response, wanted: Wanted
 ) -> Success[list[SubscribeToken]]:
     """One page of the account's subscribe tokens. Needs an API secret or the dashboard's cookie."""
-    rows, total = await tokens.page(
-        caller.account_id, Page(page, items_on_page, sort_by, is_descending)
-    )
-    response.headers["X-Total-Count"] = str(total)
-    return Success(data=[tokens.shown(row) for row in rows])
+    return await listed(tokens, caller.account_id, response, wanted)
 
 
 @router.get(
@@ -77,18 +64,12 @@ async def list_subscribe_tokens_by_name(
     caller: ApiCaller,
     tokens: Tokens,
     response: Response,
+    wanted: WantedOrFirst,
     name: NameQuery = "",
     filter_by: FilterByQuery = FilterBy.TOKEN_NAME,
-    page: PageNumber = 1,
-    items_on_page: ItemsOnPage = 100,
-    sort_by: SortByQuery = SortBy.NAME,
-    is_descending: Descending = False,
 ) -> Success[list[SubscribeToken]]:
     """Subscribe tokens whose label or stream names contain a text. Needs an API secret or the cookie."""
-    wanted = Page(page, items_on_page, sort_by, is_descending)
-    rows, total = await tokens.page(caller.account_id, wanted, filter_by, name)
-    response.headers["X-Total-Count"] = str(total)
-    return Success(data=[tokens.shown(row) for row in rows])
+    return await listed(tokens, caller.account_id, response, wanted, filter_by, name)
 
 
 @router.get("/subscribe_token/{tokenId}", operation_id="getSubscribeToken")
