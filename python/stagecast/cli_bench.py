@@ -5,6 +5,7 @@ Only options and printing live here; the work is in `stagecast.media.load`, impo
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -46,6 +47,10 @@ Html = Annotated[
     Path | None,
     typer.Option("--html", help="Write a report with plots there.", show_default=False),
 ]
+Rate = Annotated[float, typer.Option(min=0.1, max=1000, help="Joins a second.")]
+Settle = Annotated[
+    float, typer.Option(min=0, max=600, help="Seconds between the last join and measuring.")
+]
 Duration = Annotated[
     float, typer.Option(min=0.5, max=MAX_SECONDS, help="Seconds that are measured.")
 ]
@@ -57,6 +62,15 @@ AllowRemote = Annotated[
 ]
 Insecure = Annotated[
     bool, typer.Option("--insecure", help="Accept any TLS certificate, such as a self-signed one.")
+]
+Publish = Annotated[
+    str | None,
+    typer.Option(
+        "--publish", help="Also publish, to this WHIP address, meanwhile.", show_default=False
+    ),
+]
+PublishToken = Annotated[
+    str | None, typer.Option("--publish-token", help="Its token.", show_default=False)
 ]
 VideoCodec = Annotated[Codec, typer.Option("--codec", help="Video codec of the generated media.")]
 Bitrate = Annotated[str, typer.Option("--bitrate", help="Of generated video, in bit/s.")]
@@ -81,6 +95,10 @@ IgnorePli = Annotated[
         "--ignore-pli", help="Send no keyframe when asked for one, as ffmpeg, RTMP and SRT do."
     ),
 ]
+Threads = Annotated[int, typer.Option(min=1, max=64, help="Threads that watch.")]
+Nice = Annotated[
+    int, typer.Option(min=0, max=19, help="How much those threads yield to the server.")
+]
 NoStamps = Annotated[
     bool, typer.Option("--no-stamps", help="Leave the time stamps out of H264 pictures.")
 ]
@@ -92,11 +110,9 @@ def whep(
         str, typer.Argument(help="WHEP address, such as http://HOST:8080/api/whep/ACCOUNT/NAME.")
     ],
     viewers: Annotated[int, typer.Option(min=1, max=MAX_VIEWERS, help="How many watch.")] = 10,
-    rate: Annotated[float, typer.Option(min=0.1, max=1000, help="Joins a second.")] = 20.0,
+    rate: Rate = 20.0,
     duration: Duration = 10.0,
-    settle: Annotated[
-        float, typer.Option(min=0, max=600, help="Seconds between the last join and measuring.")
-    ] = 3.0,
+    settle: Settle = 3.0,
     loss: Annotated[
         float, typer.Option(min=0, max=90, help="Percent of datagrams lost towards viewers.")
     ] = 0.0,
@@ -109,17 +125,8 @@ def whep(
     seed: Annotated[int, typer.Option(min=0, max=1 << 31, help="Repeats the same losses.")] = 1,
     token: Token = None,
     pid: Pid = None,
-    publish: Annotated[
-        str | None,
-        typer.Option(
-            "--publish",
-            help="Also publish, to this WHIP address, while viewers watch.",
-            show_default=False,
-        ),
-    ] = None,
-    publish_token: Annotated[
-        str | None, typer.Option("--publish-token", help="Its token.", show_default=False)
-    ] = None,
+    publish: Publish = None,
+    publish_token: PublishToken = None,
     codec: VideoCodec = Codec.H264,
     bitrate: Bitrate = "2500k",
     size: Size = "1280x720",
@@ -133,10 +140,8 @@ def whep(
         int,
         typer.Option(min=0, max=1000, help="Viewers that check every packet and measure delay."),
     ] = 5,
-    threads: Annotated[int, typer.Option(min=1, max=64, help="Threads of viewers.")] = 1,
-    nice: Annotated[
-        int, typer.Option(min=0, max=19, help="How much those threads yield to the server.")
-    ] = 10,
+    threads: Threads = 1,
+    nice: Nice = 10,
     offload: Annotated[
         bool,
         typer.Option(
@@ -165,25 +170,16 @@ def whep(
     from stagecast.media.load.signalling import target  # noqa: PLC0415
 
     def plan() -> "Plan":
-        watch = target(url, token, allow_remote=allow_remote, verify=not insecure)
-        publishers = (
-            [target(publish, publish_token, allow_remote=allow_remote, verify=not insecure)]
-            if publish
-            else []
-        )
-        clip = (
-            _clip(media, codec, bitrate, size, fps, gop, audio=not no_audio, stamped=not no_stamps)
-            if publishers
-            else None
-        )
+        at = partial(target, allow_remote=allow_remote, verify=not insecure)
+        make = partial(_clip, media, codec, bitrate, size, fps, gop)
         return Plan(
-            watch=watch,
+            watch=at(url, token),
             viewers=viewers,
             rate=rate,
             settle=settle,
             duration=duration,
-            publish=publishers,
-            clip=clip,
+            publish=[at(publish, publish_token)] if publish else [],
+            clip=make(audio=not no_audio, stamped=not no_stamps) if publish else None,
             obeys=not ignore_pli,
             audio=not no_audio,
             pid=pid,
@@ -210,23 +206,12 @@ def hls(
         ),
     ],
     players: Annotated[int, typer.Option(min=1, max=MAX_VIEWERS, help="How many play.")] = 10,
-    rate: Annotated[float, typer.Option(min=0.1, max=1000, help="Joins a second.")] = 20.0,
+    rate: Rate = 20.0,
     duration: Duration = 10.0,
-    settle: Annotated[
-        float, typer.Option(min=0, max=600, help="Seconds between the last join and measuring.")
-    ] = 3.0,
+    settle: Settle = 3.0,
     pid: Pid = None,
-    publish: Annotated[
-        str | None,
-        typer.Option(
-            "--publish",
-            help="Also publish, to this WHIP address, while players play.",
-            show_default=False,
-        ),
-    ] = None,
-    publish_token: Annotated[
-        str | None, typer.Option("--publish-token", help="Its token.", show_default=False)
-    ] = None,
+    publish: Publish = None,
+    publish_token: PublishToken = None,
     bitrate: Bitrate = "2500k",
     size: Size = "1280x720",
     fps: Fps = 30,
@@ -244,10 +229,8 @@ def hls(
     no_deltas: Annotated[
         bool, typer.Option("--no-deltas", help="Ask for whole playlists only.")
     ] = False,
-    threads: Annotated[int, typer.Option(min=1, max=64, help="Threads of players.")] = 1,
-    nice: Annotated[
-        int, typer.Option(min=0, max=19, help="How much those threads yield to the server.")
-    ] = 10,
+    threads: Threads = 1,
+    nice: Nice = 10,
     allow_remote: AllowRemote = False,
     insecure: Insecure = False,
     json_file: Json = None,
@@ -272,18 +255,16 @@ def hls(
     from stagecast.media.load.signalling import target  # noqa: PLC0415
 
     def plan() -> "PlayersPlan":
-        verify = not insecure
-        watch = target(url, None, allow_remote=allow_remote, verify=verify)
-        to = publish and target(publish, publish_token, allow_remote=allow_remote, verify=verify)
-        make = (media, Codec.H264, bitrate, size, fps, gop)
+        at = partial(target, allow_remote=allow_remote, verify=not insecure)
+        make = partial(_clip, media, Codec.H264, bitrate, size, fps, gop)
         return PlayersPlan(
-            watch=watch,
+            watch=at(url, None),
             viewers=players,
             rate=rate,
             settle=settle,
             duration=duration,
-            publish=[to] if to else [],
-            clip=_clip(*make, audio=not no_audio, stamped=True) if to else None,
+            publish=[at(publish, publish_token)] if publish else [],
+            clip=make(audio=not no_audio, stamped=True) if publish else None,
             audio=not no_audio,
             pid=pid,
             threads=threads,
@@ -338,20 +319,18 @@ def publish_command(
         )
 
     def plan() -> "Plan":
-        targets = [
-            target(
-                url.replace("{n}", str(number + 1)),
-                token,
-                allow_remote=allow_remote,
-                verify=not insecure,
-            )
-            for number in range(publishers)
-        ]
+        at = partial(target, allow_remote=allow_remote, verify=not insecure)
+        urls = [url.replace("{n}", str(number + 1)) for number in range(publishers)]
         clip = _clip(
             media, codec, bitrate, size, fps, gop, audio=not no_audio, stamped=not no_stamps
         )
         return Plan(
-            duration=duration, settle=0, publish=targets, clip=clip, obeys=not ignore_pli, pid=pid
+            duration=duration,
+            settle=0,
+            publish=[at(url, token) for url in urls],
+            clip=clip,
+            obeys=not ignore_pli,
+            pid=pid,
         )
 
     _run(plan, json_file, html)
