@@ -3,15 +3,22 @@
 //! Until sender reports arrive, a track's clock is tied to the earliest arrival
 //! seen (least queueing). Once a track has a report (RFC 3550 §6.4.1), its
 //! timestamps go through the publisher's NTP clock, which audio and video of a
-//! publisher share: that is what keeps them in sync at the viewer.
+//! publisher share: that is what keeps them in sync at the viewer. A packet that
+//! comes before it was captured moves that clock, and so all tracks: encoders that
+//! begin with a burst stay ahead of their reports.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Reports and arrival do not contradict each other by so much.
+const IMPLAUSIBLE: Duration = Duration::from_secs(5);
 
 /// The publisher's NTP clock against ours; one for all tracks of a session.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct PeerClock {
-    /// Smallest seen (arrival on our clock − peer's NTP), in nanoseconds from `epoch`.
+    /// Smallest seen (arrival of a report on our clock − peer's NTP), in nanoseconds from `epoch`.
     offset: Option<i128>,
+    /// By how much packets came before their reports have it, in nanoseconds.
+    early: i128,
     epoch: Option<Instant>,
 }
 
@@ -36,7 +43,7 @@ impl PeerClock {
 
     /// The peer's NTP time on our clock.
     pub fn local(&self, ntp_nanos: i128) -> Option<Instant> {
-        let nanos = ntp_nanos + self.offset?;
+        let nanos = ntp_nanos + self.offset? - self.early;
         let epoch = self.epoch?;
         if nanos >= 0 {
             epoch.checked_add(Duration::from_nanos(nanos as u64))
@@ -85,14 +92,16 @@ impl LayerClock {
     }
 
     /// Capture time of `timestamp`, at most `arrival`.
-    pub fn capture(&mut self, peer: &PeerClock, timestamp: u32, arrival: Instant) -> Instant {
+    pub fn capture(&mut self, peer: &mut PeerClock, timestamp: u32, arrival: Instant) -> Instant {
         if let Some((reported, ntp)) = self.report {
             let ticks = i128::from(timestamp.wrapping_sub(reported) as i32);
             let nanos = ntp + ticks * 1_000_000_000 / i128::from(self.rate);
             if let Some(at) = peer.local(nanos) {
                 // A report that contradicts arrival by seconds is not believed.
-                let plausible = arrival.saturating_duration_since(at) < Duration::from_secs(5);
-                if plausible {
+                let late = arrival.saturating_duration_since(at);
+                let early = at.saturating_duration_since(arrival);
+                if late.max(early) < IMPLAUSIBLE {
+                    peer.early += early.as_nanos() as i128;
                     return at.min(arrival);
                 }
             }
@@ -130,15 +139,15 @@ mod tests {
         let t0 = Instant::now();
         let ms = Duration::from_millis;
         let mut clock = LayerClock::new(90_000);
-        let peer = PeerClock::default();
-        assert_eq!(clock.capture(&peer, 0, t0), t0);
+        let mut peer = PeerClock::default();
+        assert_eq!(clock.capture(&mut peer, 0, t0), t0);
         // 20 ms of queueing on the way: captured 33 ms after the first.
         assert_eq!(
-            clock.capture(&peer, 3000, t0 + ms(53)),
+            clock.capture(&mut peer, 3000, t0 + ms(53)),
             t0 + Duration::from_nanos(33_333_333)
         );
         // Faster than any before: the clock is tied to it.
-        assert_eq!(clock.capture(&peer, 6000, t0 + ms(60)), t0 + ms(60));
+        assert_eq!(clock.capture(&mut peer, 6000, t0 + ms(60)), t0 + ms(60));
     }
 
     #[test]
@@ -153,10 +162,43 @@ mod tests {
         video.on_report(&mut peer, 77, ntp, t0 + ms(40));
         // Both captured one second after the report, though video's report was slower.
         let arrival = t0 + ms(1_200);
-        let a = audio.capture(&peer, 548_000, arrival);
-        let v = video.capture(&peer, 90_077, arrival);
+        let a = audio.capture(&mut peer, 548_000, arrival);
+        let v = video.capture(&mut peer, 90_077, arrival);
         assert_eq!(a, v);
         assert_eq!(a, t0 + ms(1_010));
+    }
+
+    #[test]
+    fn packets_that_come_before_their_report_has_them_move_all_tracks() {
+        let t0 = Instant::now();
+        let ms = Duration::from_millis;
+        let ntp = UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let mut peer = PeerClock::default();
+        let mut audio = LayerClock::new(48_000);
+        let mut video = LayerClock::new(90_000);
+        let begun = t0 + ms(500);
+        audio.on_report(&mut peer, 0, ntp, begun);
+        video.on_report(&mut peer, 0, ntp, begun);
+        // Half a second of pictures at once, and after it everything in time.
+        for frame in 0..=15 {
+            video.capture(&mut peer, 3000 * frame, begun);
+        }
+        for frame in 16..100_u32 {
+            let arrival = t0 + Duration::from_secs(1) * frame / 30;
+            let jitter = ms(u64::from(frame % 5));
+            let v = video.capture(&mut peer, frame * 3000, arrival + jitter);
+            let a = audio.capture(&mut peer, frame * 1600, arrival + ms(40));
+            assert!(
+                arrival.duration_since(v) < Duration::from_micros(5),
+                "{frame}"
+            );
+            assert!(a.max(v).duration_since(a.min(v)) < Duration::from_micros(5));
+        }
+        // Reports are late by that much from now on, and change nothing.
+        let later = ms(10_000);
+        audio.on_report(&mut peer, 480_000, ntp + later, begun + later);
+        let a = audio.capture(&mut peer, 480_000, begun + later);
+        assert!((t0 + later).duration_since(a) < Duration::from_micros(5));
     }
 
     #[test]
@@ -165,6 +207,6 @@ mod tests {
         let mut peer = PeerClock::default();
         let mut clock = LayerClock::new(90_000);
         clock.on_report(&mut peer, 0, UNIX_EPOCH, t0);
-        assert_eq!(clock.capture(&peer, 900_000, t0), t0);
+        assert_eq!(clock.capture(&mut peer, 900_000, t0), t0);
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use stagecast_proto::codec::Kind;
 
 use super::depacketize::Depacketizer;
-use super::timeline::Timeline;
+use super::timeline::{Pace, Timeline};
 use crate::frame::Frame;
 use crate::packet::Packet;
 
@@ -32,7 +32,6 @@ pub struct Unit {
 #[derive(Debug)]
 pub struct Assembler {
     kind: Kind,
-    epoch: Instant,
     timeline: Option<Timeline>,
     depacketizer: Option<Depacketizer>,
     /// The sequence number that comes next.
@@ -45,11 +44,10 @@ pub struct Assembler {
 }
 
 impl Assembler {
-    /// For a layer whose times count from `epoch`.
-    pub fn new(kind: Kind, epoch: Instant) -> Self {
+    /// For a layer that has seen nothing.
+    pub fn new(kind: Kind) -> Self {
         Self {
             kind,
-            epoch,
             timeline: None,
             depacketizer: None,
             next: None,
@@ -60,8 +58,8 @@ impl Assembler {
         }
     }
 
-    /// Take a packet in order of arrival.
-    pub fn push(&mut self, packet: Packet, out: &mut Unit) {
+    /// Take a packet in order of arrival; `pace` is that of all layers of its publisher.
+    pub fn push(&mut self, packet: Packet, pace: &mut Pace, out: &mut Unit) {
         let now = packet.arrival;
         if self.next.is_none() {
             // In the middle of a frame its beginning is not waited for.
@@ -72,7 +70,7 @@ impl Assembler {
             return;
         }
         self.pending.insert(packet.seq, packet);
-        self.drain(out);
+        self.drain(pace, out);
         while let Some((&seq, first)) = self.pending.first_key_value() {
             let waited = now.saturating_duration_since(first.arrival);
             if waited < PATIENCE && self.pending.len() < MAX_PENDING {
@@ -84,18 +82,18 @@ impl Assembler {
                 self.awaits_keyframe = true;
                 out.wants_keyframe = true;
             }
-            self.drain(out);
+            self.drain(pace, out);
         }
     }
 
-    fn drain(&mut self, out: &mut Unit) {
+    fn drain(&mut self, pace: &mut Pace, out: &mut Unit) {
         while let Some(packet) = self.next.and_then(|next| self.pending.remove(&next)) {
             self.next = Some(packet.seq + 1);
-            self.digest(&packet, out);
+            self.digest(&packet, pace, out);
         }
     }
 
-    fn digest(&mut self, packet: &Packet, out: &mut Unit) {
+    fn digest(&mut self, packet: &Packet, pace: &mut Pace, out: &mut Unit) {
         let codec = packet.format.codec;
         if self
             .depacketizer
@@ -103,7 +101,7 @@ impl Assembler {
             .is_none_or(|d| d.codec() != codec)
         {
             self.depacketizer = Some(Depacketizer::new(codec));
-            self.timeline = Some(Timeline::new(self.epoch, codec.clock_rate()));
+            self.timeline = Some(Timeline::new(pace, self.kind, codec.clock_rate()));
             self.awaits_keyframe = self.kind == Kind::Video;
             self.frame = None;
         }
@@ -111,7 +109,7 @@ impl Assembler {
             .frame
             .is_some_and(|(timestamp, _)| timestamp != packet.timestamp)
         {
-            self.finish(out);
+            self.finish(pace, out);
         }
         if self.frame.is_none() {
             // What was spoiled ends where another frame begins.
@@ -124,11 +122,11 @@ impl Assembler {
             self.broken = depacketizer.push(&packet.payload).is_err();
         }
         if packet.marker || self.kind == Kind::Audio {
-            self.finish(out);
+            self.finish(pace, out);
         }
     }
 
-    fn finish(&mut self, out: &mut Unit) {
+    fn finish(&mut self, pace: &mut Pace, out: &mut Unit) {
         let (Some((timestamp, capture)), Some(depacketizer)) =
             (self.frame.take(), &mut self.depacketizer)
         else {
@@ -155,7 +153,7 @@ impl Assembler {
         let Some(timeline) = &mut self.timeline else {
             return;
         };
-        let pts_us = timeline.place(timestamp, capture);
+        let pts_us = timeline.place(pace, timestamp, capture);
         out.frames.push(Frame {
             config: config.clone(),
             pts_us,

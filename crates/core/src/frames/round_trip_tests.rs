@@ -8,7 +8,7 @@ use stagecast_proto::codec::config::{av1, avc, hevc, opus, vpx};
 
 use super::*;
 use crate::frame::Config;
-use crate::frames::FramePublisher;
+use crate::frames::{FramePublisher, Pace};
 use crate::hub::ring::Limits;
 use crate::hub::{Inbound, Source};
 use crate::id::SourceKey;
@@ -125,10 +125,11 @@ fn packets(frames: &[Frame]) -> Vec<Packet> {
 }
 
 fn assemble(kind: Kind, epoch: Instant, packets: &[Packet]) -> Unit {
-    let mut assembler = Assembler::new(kind, epoch);
+    let mut assembler = Assembler::new(kind);
+    let mut pace = Pace::new(epoch);
     let mut out = Unit::default();
     for packet in packets {
-        assembler.push(packet.clone(), &mut out);
+        assembler.push(packet.clone(), &mut pace, &mut out);
     }
     out
 }
@@ -278,7 +279,8 @@ proptest! {
     ) {
         let t0 = Instant::now();
         for codec in Codec::ALL {
-            let mut assembler = Assembler::new(codec.kind(), t0);
+            let mut assembler = Assembler::new(codec.kind());
+            let mut pace = Pace::new(t0);
             let mut out = Unit::default();
             for (seq, payload) in payloads.iter().enumerate() {
                 assembler.push(
@@ -297,6 +299,7 @@ proptest! {
                         dependency: None,
                         payload: payload.as_slice().into(),
                     },
+                    &mut pace,
                     &mut out,
                 );
             }

@@ -422,11 +422,12 @@ impl Muxer {
         }
         let captured = self.wall.unix_us(frame.capture);
         let start = self.reached_us().max(ORIGIN_US);
+        let tells = frame.kind() == Kind::Video || self.lead().is_none();
         let timeline = self.timeline.get_or_insert_with(|| Timeline {
             offset_us: start - frame.dts_us,
             epoch_us: captured - (frame.pts_us + start - frame.dts_us),
         });
-        if frame.keyframe && frame.kind() == Kind::Video {
+        if frame.keyframe && tells {
             let drift = captured - (frame.pts_us + timeline.offset_us) - timeline.epoch_us;
             if drift.abs() > DRIFT_US {
                 timeline.epoch_us += drift;

@@ -260,7 +260,7 @@ impl Publisher {
             marker: packet.header.marker,
             format,
             arrival,
-            capture: stream.clock.capture(&self.clock, timestamp, arrival),
+            capture: stream.clock.capture(&mut self.clock, timestamp, arrival),
             audio_level: level.map(|l| (l, values.voice_activity.unwrap_or(false))),
             dependency: dependency.map(|d| Arc::clone(&d.0)),
             payload: packet.payload,

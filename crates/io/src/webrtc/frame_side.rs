@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stagecast_core::frame::Frame;
-use stagecast_core::frames::{Assembler, Face, FaceLayer, FaceTrack, FramePublisher, Unit, settle};
+use stagecast_core::frames::{
+    Assembler, Face, FaceLayer, FaceTrack, FramePublisher, Pace, Unit, settle,
+};
 use stagecast_core::hub::ring::Limits;
 use stagecast_core::hub::{Inbound, Source};
 use stagecast_core::packet::Packet;
@@ -52,7 +54,7 @@ struct RungState {
 /// Packets into frames, for all layers of a source.
 #[derive(Debug)]
 struct Tap {
-    epoch: Instant,
+    pace: Pace,
     layers: Vec<(Arc<str>, Arc<str>, Assembler)>,
 }
 
@@ -227,7 +229,7 @@ impl FrameSide {
             return Vec::new();
         }
         self.tap = Some(Tap {
-            epoch: now.checked_sub(HEAD_START).unwrap_or(now),
+            pace: Pace::new(now.checked_sub(HEAD_START).unwrap_or(now)),
             layers: Vec::new(),
         });
         let mut cached = Vec::new();
@@ -268,14 +270,14 @@ impl FrameSide {
             .iter()
             .position(|(t, r, _)| t == track && r == rid);
         let index = known.unwrap_or_else(|| {
-            let assembler = Assembler::new(packet.format.codec.kind(), tap.epoch);
+            let assembler = Assembler::new(packet.format.codec.kind());
             tap.layers
                 .push((Arc::clone(track), Arc::clone(rid), assembler));
             tap.layers.len() - 1
         });
         let now = packet.arrival;
         let mut unit = Unit::default();
-        tap.layers[index].2.push(packet, &mut unit);
+        tap.layers[index].2.push(packet, &mut tap.pace, &mut unit);
         for frame in &unit.frames {
             self.push(track, rid, frame, now);
         }
