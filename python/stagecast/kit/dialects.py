@@ -98,6 +98,8 @@ def field_errors(error: RequestValidationError, words: Mapping[str, str]) -> dic
     errors: dict[str, list[str]] = {}
     for problem in error.errors():
         parts = [str(part) for part in problem["loc"]]
+        if problem["type"] == "json_invalid":
+            parts = []  # Where it breaks off is no field.
         if parts and parts[0] in _PARAMETER_SOURCES:
             parts = parts[1:]
         camel = words is _WORDS
