@@ -176,6 +176,7 @@ def _hls_config(settings: Settings) -> dict[str, Any]:
         "dvr_seconds": dvr_seconds,
         "dvr_dir": str(settings.data / "hls"),
         "always": hls.always,
+        "aac_follows": settings.media.transcode_audio,
         "idle_ms": _milliseconds(hls.idle_timeout.total_seconds()),
         "max_connections": hls.max_connections,
         "certificate": certificate,

@@ -44,6 +44,8 @@ pub struct Settings {
     pub window: usize,
     /// How far back players may seek, in microseconds; `None` is not at all, `i64::MAX` to the start.
     pub dvr_us: Option<i64>,
+    /// Sound that not every player knows is transcoded to AAC, which is there a moment later.
+    pub aac_follows: bool,
 }
 
 impl Default for Settings {
@@ -53,6 +55,7 @@ impl Default for Settings {
             segment_us: 2_000_000,
             window: 6,
             dvr_us: None,
+            aac_follows: false,
         }
     }
 }

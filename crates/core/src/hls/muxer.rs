@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use stagecast_proto::codec::Kind;
+use stagecast_proto::codec::{Codec, Kind};
 use stagecast_proto::hls::codecs::codec_string;
 use stagecast_proto::hls::multivariant::{self, Media};
 
@@ -25,8 +25,10 @@ const DRIFT_US: i64 = 100_000;
 const LATE_US: i64 = 60_000;
 /// A rendition that is this far behind the others is not offered.
 const STALE_US: i64 = 6_000_000;
-/// Media that goes by without a ladder that was promised, before players are shown the rest.
-const LADDER_US: i64 = 6_000_000;
+/// Media that goes by without what transcoders were to make, before players are shown the rest.
+const PROMISED_US: i64 = 6_000_000;
+/// Sound that begins so little before a cut is not cut there.
+const SHORT_US: i64 = 500_000;
 /// Cuts of the leading video that rungs of a ladder have not come to yet.
 const MAX_CUTS: usize = 32;
 /// How exact a rung's keyframe is at the time of the original's.
@@ -95,8 +97,6 @@ struct Timeline {
 struct Ladder {
     /// It is on its way; players are shown nothing before it is there, up to this time.
     awaited: bool,
-    /// Where media began.
-    began_us: Option<i64>,
     /// Tracks and layers.
     rungs: Vec<(Arc<str>, Arc<str>)>,
     /// Times and numbers of the segments of the leading video.
@@ -133,6 +133,8 @@ pub struct Muxer {
     first: (u64, u64),
     renditions: Vec<Rendition>,
     ladder: Ladder,
+    /// Where media began.
+    began_us: Option<i64>,
     timeline: Option<Timeline>,
     discontinuity: u64,
     target: Option<u32>,
@@ -151,6 +153,7 @@ impl Muxer {
             first: (segment, part),
             renditions: Vec::new(),
             ladder: Ladder::default(),
+            began_us: None,
             timeline: None,
             discontinuity: segment & DISCONTINUITY_BITS,
             target: None,
@@ -238,7 +241,7 @@ impl Muxer {
         };
         let dts_us = frame.dts_us + timeline.offset_us;
         let pts_us = frame.pts_us + timeline.offset_us;
-        self.ladder.began_us.get_or_insert(pts_us);
+        self.began_us.get_or_insert(pts_us);
         let leads = self.lead() == Some(index);
         let follows = !leads && self.ladder.has(track, layer);
         let segment = self.ladder.segment_at(pts_us);
@@ -286,7 +289,7 @@ impl Muxer {
         let audios = offered
             .iter()
             .filter(|rendition| rendition.kind() == Kind::Audio);
-        if self.ladder_is_awaited() {
+        if self.is_early() && (self.ladder_is_awaited() || self.aac_is_awaited()) {
             return None;
         }
         let has_video = videos.clone().next().is_some();
@@ -298,24 +301,34 @@ impl Muxer {
         }
         // AAC first: it is what every player has.
         let mut listed: Vec<_> = offered.into_iter().filter(|r| ready(&r)).collect();
-        listed
-            .sort_by_key(|rendition| rendition.config.codec != stagecast_proto::codec::Codec::Aac);
+        listed.sort_by_key(|rendition| rendition.config.codec != Codec::Aac);
         Some(listed.into_iter().filter_map(describe).collect())
+    }
+
+    /// Whether what transcoders make may still come.
+    fn is_early(&self) -> bool {
+        let began = self.began_us.unwrap_or_default();
+        !self.ended && self.reached_us() - began < PROMISED_US
+    }
+
+    /// Whether there is sound that not every player knows, and nothing else yet.
+    fn aac_is_awaited(&self) -> bool {
+        let mut codecs = self.renditions.iter().map(|r| r.config.codec);
+        let is_aac = |codec| codec == Codec::Aac;
+        self.settings.aac_follows
+            && codecs.clone().any(|codec| codec.kind() == Kind::Audio)
+            && !codecs.any(is_aac)
     }
 
     /// Whether players are to wait for smaller pictures.
     fn ladder_is_awaited(&self) -> bool {
-        let began = self.ladder.began_us.unwrap_or_default();
         let there = |(track, layer): &(Arc<str>, Arc<str>)| {
             let mut renditions = self.renditions.iter();
             renditions
                 .any(|r| r.track == *track && r.layer == *layer && !r.store.segments.is_empty())
         };
         let rungs = &self.ladder.rungs;
-        self.ladder.awaited
-            && !self.ended
-            && (rungs.is_empty() || !rungs.iter().all(there))
-            && self.reached_us() - began < LADDER_US
+        self.ladder.awaited && (rungs.is_empty() || !rungs.iter().all(there))
     }
 
     /// Whether a video rendition waits for a keyframe to end its segment at.
@@ -380,7 +393,15 @@ impl Muxer {
             .lead()
             .map_or(self.first.0, |lead| self.renditions[lead].number);
         let first = (number.max(self.first.0), self.first.1);
-        let rendition = Rendition::new(name, (track, layer), config, first, self.settings);
+        let mut rendition = Rendition::new(name, (track, layer), config, first, self.settings);
+        if frame.kind() == Kind::Audio {
+            // What a transcoder makes begins in the past, behind which video was cut already.
+            let began = self.timeline.as_ref().map(|t| t.offset_us + frame.pts_us);
+            let cuts = self.ladder.cuts.iter().map(|&(cut, _)| cut);
+            for cut in cuts.filter(|&cut| began.is_some_and(|began| cut > began + SHORT_US)) {
+                rendition.add_boundary(cut);
+            }
+        }
         self.renditions.push(rendition);
         Some(self.renditions.len() - 1)
     }

@@ -57,6 +57,8 @@ pub struct HlsConfig {
     pub always: bool,
     /// A source that nobody watches is no longer segmented after this time.
     pub idle_ms: u64,
+    /// Sound that not every player knows is transcoded to AAC: the first players wait for it.
+    pub aac_follows: bool,
     /// Connections at a time.
     pub max_connections: usize,
     /// Certificate chain and key as PEM files; without them the server speaks plain HTTP.
@@ -77,6 +79,7 @@ impl Default for HlsConfig {
             dvr_dir: None,
             always: false,
             idle_ms: 30_000,
+            aac_follows: false,
             max_connections: 10_000,
             certificate: None,
             key: None,
@@ -93,6 +96,7 @@ impl HlsConfig {
             segment_us: us(self.segment_ms.clamp(500, 30_000)),
             window: self.window.clamp(3, 100),
             dvr_us: (dvr > 0 && self.dvr_dir.is_some()).then(|| dvr.saturating_mul(1_000_000)),
+            aac_follows: self.aac_follows,
         }
     }
 

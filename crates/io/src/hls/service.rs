@@ -201,7 +201,7 @@ fn playlist(request: &Request, body: &Body, etag: Option<String>, cache: &'stati
     let known = |tag: &String| {
         request
             .if_none_match
-            .is_some_and(|known| known.contains(tag))
+            .is_some_and(|known| known.trim() == "*" || known.contains(tag))
     };
     if etag.as_ref().is_some_and(known) {
         return Response {

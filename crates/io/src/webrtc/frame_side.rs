@@ -228,6 +228,9 @@ impl FrameSide {
         if self.tap.is_some() {
             return Vec::new();
         }
+        // Times count anew: what transcoders made of an earlier tap is older than none of it.
+        self.companion_times.clear();
+        self.rungs.clear();
         self.tap = Some(Tap {
             pace: Pace::new(now.checked_sub(HEAD_START).unwrap_or(now)),
             layers: Vec::new(),
@@ -365,4 +368,42 @@ fn packets_have_opus(source: &Source) -> bool {
     let own = source.tracks.iter().filter(|t| !is_companion(&t.name));
     own.flat_map(|t| &t.layers)
         .any(|l| l.ring.last().is_some_and(opus))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stagecast_core::frame::Config;
+    use stagecast_core::id::SourceKey;
+
+    fn sound(pts_us: i64) -> Frame {
+        Frame {
+            config: Arc::new(Config {
+                codec: Codec::Aac,
+                record: Arc::from([0x11, 0x90]),
+                resolution: (0, 0),
+                sample_rate: 48_000,
+                channels: 2,
+            }),
+            pts_us,
+            dts_us: pts_us,
+            keyframe: true,
+            capture: Instant::now(),
+            data: Arc::from([0; 4]),
+        }
+    }
+
+    #[test]
+    fn transcoded_sound_is_news_again_when_frames_are_put_together_anew() {
+        let limits = Limits::default();
+        let mut side = FrameSide::new(limits);
+        let source = Source::new(SourceKey::new("a/s", None), limits);
+        let track = Arc::from("audio-aac");
+        side.open_tap(&source, Instant::now());
+        assert!(side.is_news(&track, &sound(300_000_000)));
+        assert!(!side.is_news(&track, &sound(10_000_000)));
+        side.detach(1, false);
+        side.open_tap(&source, Instant::now());
+        assert!(side.is_news(&track, &sound(10_000_000)));
+    }
 }

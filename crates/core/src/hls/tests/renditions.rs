@@ -97,3 +97,39 @@ fn listing_waits_for_all_and_tells_measured_rates() {
     };
     assert_eq!((milli_fps, resolution), (30_000, (1280, 720)));
 }
+
+#[test]
+fn players_wait_for_aac_that_follows_other_sound_but_not_for_ever() {
+    let settings = Settings {
+        aac_follows: true,
+        ..Settings::default()
+    };
+    let opus = config(
+        Codec::Opus,
+        &stagecast_proto::codec::config::opus::Head::plain(2).to_dops(),
+    );
+    let aac = config(Codec::Aac, &[0x11, 0x90]);
+    for (has_worker, sure) in [(true, 3), (false, 9)] {
+        let mut house = House::new(settings);
+        let video = config(Codec::H264, AVC);
+        let mut listed = None;
+        for frame in 0..sure * 50 {
+            let at_us = i64::from(frame) * 20_000;
+            house.frame("video", &video, at_us, frame % 50 == 0, &[1; 50]);
+            house.frame("audio", &opus, at_us, true, &[2; 50]);
+            if has_worker && frame >= 75 {
+                house.frame("audio-aac", &aac, at_us - 1_500_000, true, &[3; 50]);
+            }
+            let listing = house.muxer.listing();
+            listed = listed.or(listing.map(|listing| (frame, listing)));
+        }
+        let (frame, listing) = listed.expect("something is listed");
+        let names: Vec<_> = listing.iter().map(|r| r.name.as_str()).collect();
+        if has_worker {
+            assert_eq!(names, ["audio-aac", "video", "audio"]);
+        } else {
+            assert_eq!(names, ["video", "audio"]);
+            assert!((250..350).contains(&frame), "{frame}");
+        }
+    }
+}
