@@ -13,6 +13,7 @@ from urllib.parse import urljoin
 import httpx2
 from imageio_ffmpeg import get_ffmpeg_exe
 
+from tests.e2e.browser import Page
 from tests.e2e.conftest import Open
 from tests.e2e.deadline import until
 from tests.e2e.livestreams import Livestream, Livestreams
@@ -131,6 +132,42 @@ async def test_a_livestream_with_a_ladder_plays_in_every_size(
         await plays(viewer, deadline=40)
         assert await size(viewer) in {(960, 540), (854, 480), (640, 360)}
         assert await viewer.evaluate(f"() => {{ {FIND} return video.error === null; }}")
+        await chooses_qualities(viewer)
+
+
+async def chooses_qualities(viewer: Page) -> None:
+    """The quality menu by hand, by the keyboard, and back to automatic."""
+    menu = f"() => {{ {FIND} return video.getRootNode().querySelector('[data-testid=quality]'); }}"
+    assert await viewer.evaluate(f"() => !({menu})().hidden")
+    options = await viewer.evaluate(
+        f"() => [...({menu})().options].map(({{value, text}}) => [value, text])"
+    )
+    assert [value for value, _ in options] == ["auto", "540p", "480p", "360p"]
+    assert all(re.search(r"p · [\d.]+ [kM]bit/s$", text) for _, text in options[1:]), options
+    await viewer.evaluate(
+        f"""() => {{
+            const menu = ({menu})();
+            menu.value = '360p';
+            menu.dispatchEvent(new Event('change'));
+            menu.focus();
+        }}"""
+    )
+    await _shows(viewer, 360)
+    await viewer.press("ArrowUp")
+    await _shows(viewer, 480)
+    assert await viewer.evaluate(f"() => ({menu})().value") == "480p"
+    await viewer.press("Home")
+    assert await viewer.evaluate(f"() => ({menu})().value") == "auto"
+    await plays(viewer)
+    assert await viewer.evaluate(f"() => {{ {FIND} return video.error === null; }}")
+
+
+async def _shows(viewer: Page, height: int) -> None:
+    await viewer.until(
+        f"(height) => {{ {FIND} return video.videoHeight === height; }}",
+        height,
+        what=f"{height}p is shown",
+    )
 
 
 async def test_a_livestream_without_a_ladder_has_its_own_size_only(server: Server) -> None:

@@ -17,6 +17,7 @@ export const icons = {
   loud: icon(`${SPEAKER}<path d="M16 9a5 5 0 0 1 0 6"/><path d="M19.364 18.364a9 9 0 0 0 0-12.728"/>`),
   quiet: icon(`${SPEAKER}<path d="M16 9a5 5 0 0 1 0 6"/>`),
   muted: icon(`${SPEAKER}<path d="m16.5 14.5 5-5"/><path d="m16.5 9.5 5 5"/>`),
+  down: icon('<path d="m6 9 6 6 6-6"/>'),
   maximize: icon(
     '<path d="M8 3H5a2 2 0 0 0-2 2v3"/><path d="M21 8V5a2 2 0 0 0-2-2h-3"/><path d="M3 16v3a2 2 0 0 0 2 2h3"/><path d="M16 21h3a2 2 0 0 0 2-2v-3"/>',
   ),

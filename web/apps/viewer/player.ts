@@ -109,9 +109,7 @@ class Player {
     const { streamName } = params;
     this.#feed = params.protocol === 'hls' ? this.#byHls() : this.#byWhep();
     this.#seek = new SeekBar(this.#video, () => (this.#feed instanceof HlsFeed ? this.#feed.seekable : null));
-    this.#quality = new QualityMenu(params.startingQuality, (layer) => {
-      if (this.#feed instanceof Whep) this.#feed.select(layer);
-    });
+    this.#quality = new QualityMenu(params.startingQuality, (quality) => this.#feed.select(quality));
     this.#wanted = params.autoplay;
     // Before anything is drawn: the offer is on its way while the controls are built.
     this.#listen();
@@ -211,6 +209,7 @@ class Player {
     void this.#feed.stop();
     this.#video.srcObject = null;
     this.#feed = this.#byHls();
+    this.#quality.seekAgain();
     this.#listen();
     this.#feed.start();
   }
@@ -220,12 +219,12 @@ class Player {
     const ours = () => feed === this.#feed;
     feed.on('state', (state) => ours() && this.#onState(state));
     feed.on('live', () => this.#render());
+    feed.on('qualities', (list) => ours() && this.#quality.show(list));
     if (feed instanceof HlsFeed) return;
     feed.on('stream', (stream) => {
       this.#video.srcObject = stream;
       void this.#tryToPlay();
     });
-    feed.on('qualities', (list) => this.#quality.show(list));
     feed.on('viewers', (viewers) => {
       this.#count.textContent = viewers.toLocaleString('en');
       this.#viewers.title = strings.viewers(viewers);

@@ -6,6 +6,8 @@
 import type HlsJs from 'hls.js';
 import { pause } from './backoff';
 import { Emitter } from './emitter';
+import type { LayerSelection } from './layers';
+import { levelOf, levelQualities } from './levels';
 import { SignallingError } from './signalling';
 import type { WhepEvents, WhepState } from './whep';
 
@@ -23,11 +25,14 @@ export interface SeekRange {
   live: number;
 }
 
+/** The level that stands for "the player chooses". */
+const AUTO = -1;
 const MIME = 'application/vnd.apple.mpegurl';
 const WAIT_MS = 2_000;
 const RETRY_MS = 1_000;
-/** A window that is shorter is only what live playback needs. */
+/** A window that is shorter, or has fewer segments, is only what live playback needs. */
 const MIN_SEEKABLE_SECONDS = 45;
+const MIN_SEEKABLE_SEGMENTS = 10;
 /** Playing that starts this far behind where it should is moved there as soon as that is loaded, … */
 const LATE_START_SECONDS = 0.3;
 /** … which a player that has played for so long no longer does. */
@@ -41,6 +46,7 @@ export class HlsFeed extends Emitter<WhepEvents> {
   #abort: AbortController | null = null;
   #state: WhepState = { name: 'idle' };
   #live = false;
+  #selection: LayerSelection | null = null;
 
   constructor(options: HlsOptions) {
     super();
@@ -72,7 +78,20 @@ export class HlsFeed extends Emitter<WhepEvents> {
     if (seekable.length === 0) return null;
     const start = seekable.start(0);
     const live = this.#hls?.liveSyncPosition ?? seekable.end(seekable.length - 1);
-    return live - start >= MIN_SEEKABLE_SECONDS ? { start, live } : null;
+    const segment = this.#hls?.latestLevelDetails?.targetduration ?? 0;
+    const least = Math.max(MIN_SEEKABLE_SECONDS, segment * MIN_SEEKABLE_SEGMENTS);
+    return live - start >= least ? { start, live } : null;
+  }
+
+  /** Play this picture size until told otherwise, over new connections too; null is automatic. */
+  select(selection: LayerSelection | null): void {
+    this.#selection = selection;
+    const hls = this.#hls;
+    if (!hls || hls.levels.length === 0) return;
+    const id = selection?.encodingId;
+    const playing = hls.levels[hls.loadLevel]?.audioCodec;
+    const level = id === undefined ? AUTO : levelOf(hls.levels, id, playing);
+    if (level !== (hls.autoLevelEnabled ? AUTO : hls.loadLevel)) hls.nextLevel = level;
   }
 
   start(): void {
@@ -138,6 +157,12 @@ export class HlsFeed extends Emitter<WhepEvents> {
     return new Promise((resolve, reject) => {
       let recovered = 0;
       signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+      const tellQualities = () => this.emit('qualities', levelQualities(hls.levels));
+      hls.on(Hls.Events.LEVELS_UPDATED, tellQualities);
+      hls.on(Hls.Events.MANIFEST_PARSED, () => {
+        tellQualities();
+        if (this.#selection) this.select(this.#selection);
+      });
       hls.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => {
         this.#setLive(details.live);
       });

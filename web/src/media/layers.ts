@@ -13,9 +13,12 @@ export interface Quality {
   /** `720p`, or `High` where sizes are not known. */
   label: string;
   selection: LayerSelection;
+  /** Bits a second, where it is known and stays. */
+  bitrate?: number;
 }
 
-interface Entry extends Required<LayerSelection> {
+interface Entry {
+  selection: LayerSelection;
   height: number | null;
   bitrate: number;
 }
@@ -30,18 +33,23 @@ export function qualities(data: unknown): Quality[] {
   const listed = (media as { layers?: unknown } | undefined)?.layers;
   const best = new Map<string, Entry>();
   for (const entry of Array.isArray(listed) ? listed.flatMap(entryOf) : []) {
-    const id = `${entry.encodingId}/${entry.spatialLayerId}`;
+    const id = JSON.stringify(entry.selection);
     // Temporal layers of one picture are one quality.
     if (!best.has(id)) best.set(id, entry);
   }
-  const entries = [...best.values()].sort(
-    (a, b) => (b.height ?? 0) - (a.height ?? 0) || b.bitrate - a.bitrate,
-  );
+  // A layer's bitrate is another one every second.
+  return named([...best.values()]).map(({ label, selection }) => ({ label, selection }));
+}
+
+/** Gives names, best first: by height, or by place where heights are not known. */
+export function named(found: readonly Entry[]): Quality[] {
+  const entries = [...found].sort((a, b) => (b.height ?? 0) - (a.height ?? 0) || b.bitrate - a.bitrate);
   if (entries.length < 2) return [];
   const known = entries.every(({ height }) => height);
-  return entries.map(({ encodingId, spatialLayerId, height, bitrate }, index) => ({
+  return entries.map(({ selection, height, bitrate }, index) => ({
     label: known ? `${height}p` : (NAMES[entries.length]?.[index] ?? `${Math.round(bitrate / 1000)} kbit/s`),
-    selection: { encodingId, ...(spatialLayerId === NONE ? {} : { spatialLayerId }) },
+    selection,
+    bitrate,
   }));
 }
 
@@ -57,12 +65,12 @@ export function qualityNamed(list: readonly Quality[], wanted: string): Quality 
 
 function entryOf(entry: unknown): Entry[] {
   if (typeof entry !== 'object' || entry === null) return [];
-  const { encodingId, spatialLayerId, height, bitrate } = entry as Partial<Entry>;
+  const { encodingId, spatialLayerId, height, bitrate } = entry as Partial<Entry & LayerSelection>;
   if (typeof encodingId !== 'string') return [];
+  const has = typeof spatialLayerId === 'number' && spatialLayerId !== NONE;
   return [
     {
-      encodingId,
-      spatialLayerId: typeof spatialLayerId === 'number' ? spatialLayerId : NONE,
+      selection: { encodingId, ...(has ? { spatialLayerId } : {}) },
       height: typeof height === 'number' ? height : null,
       bitrate: typeof bitrate === 'number' ? bitrate : 0,
     },

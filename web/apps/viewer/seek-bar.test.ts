@@ -1,0 +1,52 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import type { SeekRange } from '$media/hls';
+import { SeekBar } from './seek-bar';
+
+let range: SeekRange | null = null;
+let video: HTMLVideoElement;
+let bar: SeekBar;
+const find = <T extends HTMLElement>(id: string) => bar.element.querySelector(`[data-testid=${id}]`) as T;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  range = null;
+  video = document.createElement('video');
+  video.play = () => Promise.resolve();
+  bar = new SeekBar(video, () => range);
+});
+
+afterEach(() => {
+  bar.destroy();
+  vi.useRealTimers();
+});
+
+function at(seconds: number, now: SeekRange | null) {
+  range = now;
+  video.currentTime = seconds;
+  vi.advanceTimersByTime(500);
+}
+
+test('without a past there is nothing to seek in', () => {
+  at(10, null);
+  expect(bar.shown).toBe(false);
+  expect(find('go-live').hidden).toBe(true);
+});
+
+test('at the end of a long past there is a bar and no way back to live', () => {
+  at(99, { start: 0, live: 100 });
+  expect(bar.shown).toBe(true);
+  expect(find('go-live').hidden).toBe(true);
+});
+
+test('a person seeks back, sees how far, and goes live again', () => {
+  at(100, { start: 0, live: 100 });
+  const slider = find<HTMLInputElement>('seek');
+  slider.value = '35';
+  slider.dispatchEvent(new Event('input'));
+  expect(video.currentTime).toBe(35);
+  expect(find('go-live').hidden).toBe(false);
+  expect(bar.element.textContent).toContain('-1:05');
+  find('go-live').click();
+  expect(video.currentTime).toBe(100);
+  expect(find('go-live').hidden).toBe(true);
+});
