@@ -303,10 +303,14 @@ async def test_a_failed_connection_is_told_with_its_reason(kit: Kit) -> None:
     assert details["status"] == "ERRORED"
     assert [one["err_message"] for one in details["sessions"]] == ["No codec 2."]
     assert details["session"]["started_time"] is None
+    invoked = details["session"]["invoked_time"]
+    assert invoked is not None
+    assert invoked <= details["session"]["stopped_time"]
     await kit.publish(made)
     details = (await kit.get(path))["data"]
     assert (details["status"], details["session"]["err_message"]) == ("LIVE", None)
     assert details["session"]["started_time"] is not None
+    assert details["session"]["invoked_time"] == invoked
     days = (await kit.get("/analytics/livestreams/daywise"))["data"]
     assert [day["count"] for day in days] == [1]
 

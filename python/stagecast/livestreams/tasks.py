@@ -108,6 +108,8 @@ class LivestreamWatch:
             case SessionEnded(kind="publisher") if _failed(event):
                 meter = meter or self._meters.setdefault(event.stream, Meter(account_id, name, now))
                 text = event.detail or _ENDS.get(event.reason) or f"It ended: {event.reason}."
+                let_in = utc_now() - timedelta(seconds=event.seconds)
+                meter.invoked_on = meter.invoked_on or let_in
                 meter.fail(event.session, text, now, utc_now())
                 self._woken.set()
             case _:
@@ -172,6 +174,7 @@ class LivestreamWatch:
             (interrupted.ingest_seconds, interrupted.viewer_seconds) if interrupted else (0.0, 0.0)
         )
         ingest, viewer = meter.ingest_seconds + before[0], meter.viewer_seconds + before[1]
+        invoked_on = interrupted.invoked_time if interrupted else meter.invoked_on
         started_on = interrupted.started_time if interrupted else meter.started_on
         session_id = interrupted.id if interrupted else meter.session_id
         if session_id is None:
@@ -181,6 +184,7 @@ class LivestreamWatch:
             {
                 "ingest_seconds": ingest,
                 "viewer_seconds": viewer,
+                "invoked_time": invoked_on,
                 "started_time": started_on,
                 "stopped_time": meter.stopped_on,
                 "err_message": meter.error,
