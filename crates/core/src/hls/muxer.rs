@@ -231,8 +231,9 @@ impl Muxer {
             if rendition.kind() != frame.kind() {
                 return;
             }
-            // Without a segment there is nothing that could be discontinued.
-            self.discontinuity += u64::from(rendition.open().is_some());
+            // Without a segment since the last one there is nothing that could be discontinued.
+            let continues = rendition.is_continuous_since(self.discontinuity);
+            self.discontinuity += u64::from(continues);
             rendition.reconfigure(&frame.config);
             self.take_completed(index);
         }

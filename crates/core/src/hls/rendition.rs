@@ -187,6 +187,11 @@ impl Rendition {
         open.map_or(0, |open| to_us(self.cursor - open.start, self.timescale))
     }
 
+    /// Whether a segment is open that came after this discontinuity.
+    pub(super) fn is_continuous_since(&self, discontinuity: u64) -> bool {
+        self.open.is_some() && self.discontinuity == Some(discontinuity)
+    }
+
     /// The leading video was cut at this time of the common timeline.
     pub(super) fn add_boundary(&mut self, at_us: i64) {
         if self.boundaries.len() >= MAX_BOUNDARIES {

@@ -82,3 +82,33 @@ fn timestamps_that_step_are_another_timeline() {
     check(&playlist);
     assert_eq!(playlist.matches("#EXT-X-DISCONTINUITY\n").count(), 1);
 }
+
+#[test]
+fn another_publisher_with_another_picture_is_one_discontinuity() {
+    let mut house = House::new(Settings::default());
+    house.play(0, 5_000_000, 30, 60);
+    house.muxer.pause();
+    house.muxer.begin();
+    let audio = config(Codec::Aac, &[0x12, 0x10]);
+    let video = config(Codec::H264, &[1, 0x42, 0xc0, 0x1e, 0xff, 0xe1]);
+    for frame in 0..90_i64 {
+        house.frame(
+            "video",
+            &video,
+            frame * 1_000_000 / 30,
+            frame % 30 == 0,
+            &[1],
+        );
+        house.frame("audio", &audio, frame * 1_000_000 / 30, true, &[2]);
+    }
+    for name in ["video", "audio"] {
+        let playlist = house.playlist(name);
+        check(&playlist);
+        assert_eq!(
+            playlist.matches("#EXT-X-DISCONTINUITY\n").count(),
+            1,
+            "{playlist}"
+        );
+        assert_eq!(playlist.matches("#EXT-X-MAP").count(), 2);
+    }
+}
