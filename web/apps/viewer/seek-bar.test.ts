@@ -50,3 +50,8 @@ test('a person seeks back, sees how far, and goes live again', () => {
   expect(video.currentTime).toBe(100);
   expect(find('go-live').hidden).toBe(true);
 });
+
+test('far back it counts hours', () => {
+  at(0, { start: 0, live: 7385.6 });
+  expect(bar.element.textContent).toContain('-2:03:05');
+});

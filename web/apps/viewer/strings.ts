@@ -27,8 +27,13 @@ export const strings = {
   reconnecting: 'Connection lost. Reconnecting…',
   seek: 'Seek',
   goLive: 'Go live',
-  behind: (seconds: number) =>
-    `-${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, '0')}`,
+  behind: (seconds: number) => {
+    const whole = Math.floor(seconds);
+    const two = (value: number) => String(value).padStart(2, '0');
+    const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
+    const start = hours > 0 ? `${hours}:${two(minutes)}` : minutes;
+    return `-${start}:${two(whole % 60)}`;
+  },
   soundOnly: 'Sound only',
   retry: 'Try again',
   detail: 'Technical detail',
