@@ -370,8 +370,8 @@ class Player {
     this.#badge.classList.toggle('on', live);
     this.#toast.hidden = state.name !== 'reconnecting';
     if (state.name === 'ended') this.#notice.problem(problemOf(state.ending));
-    else if (state.name === 'waiting' || (state.name === 'playing' && !live))
-      this.#notice.waiting(this.#seen);
+    else if (state.name === 'waiting' || (state.name === 'playing' && !live && this.#feed instanceof Whep))
+      this.#notice.waiting(this.#seen); // By HLS there may be some left to play.
     else this.#notice.hide();
     const idle = !this.#wanted && (state.name === 'idle' || this.#video.paused);
     this.#start.hidden = !idle || !this.#notice.element.hidden;

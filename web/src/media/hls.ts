@@ -133,7 +133,11 @@ export class HlsFeed extends Emitter<WhepEvents> {
 
   /** Plays until there is nothing to play, or no longer. */
   async #playOnce(signal: AbortSignal): Promise<'waiting' | 'ended' | 'played'> {
-    const url = new URL(await this.#options.address(), location.href);
+    // A server that is away for a moment does not tell where it plays.
+    const address = await this.#options.address().catch(() => null);
+    signal.throwIfAborted();
+    if (address === null) return 'waiting';
+    const url = new URL(address, location.href);
     if (this.#options.token) url.searchParams.set('token', this.#options.token);
     // Asked first, as a player's errors do not tell "not live" from "not allowed".
     const answer = await fetch(url, { signal }).catch(() => null);
@@ -142,10 +146,13 @@ export class HlsFeed extends Emitter<WhepEvents> {
     if (!answer.ok) return 'waiting';
     const { default: Hls } = await import('hls.js');
     signal.throwIfAborted();
-    return Hls.isSupported() ? this.#playWith(Hls, url.href, signal) : this.#playNatively(url.href, signal);
+    if (Hls.isSupported()) return this.#playWith(Hls, url.href, signal);
+    return (await isOver(url, await answer.text(), signal))
+      ? 'waiting'
+      : this.#playNatively(url.href, signal);
   }
 
-  #playWith(Hls: typeof HlsJs, url: string, signal: AbortSignal): Promise<'ended' | 'played'> {
+  #playWith(Hls: typeof HlsJs, url: string, signal: AbortSignal): Promise<'waiting' | 'ended' | 'played'> {
     const hls = new Hls({
       enableWorker: false,
       lowLatencyMode: true,
@@ -162,6 +169,10 @@ export class HlsFeed extends Emitter<WhepEvents> {
       hls.on(Hls.Events.MANIFEST_PARSED, () => {
         tellQualities();
         if (this.#selection) this.select(this.#selection);
+      });
+      hls.on(Hls.Events.LEVEL_LOADED, (_, { details }) => {
+        // What is over already is not played again; what ends meanwhile is played to its end.
+        if (!details.live && !this.#live && this.#state.name !== 'playing') resolve('waiting');
       });
       hls.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => {
         this.#setLive(details.live);
@@ -229,4 +240,12 @@ export class HlsFeed extends Emitter<WhepEvents> {
     this.#state = state;
     this.emit('state', state);
   }
+}
+
+/** Whether a broadcast has ended: its first media playlist says so. */
+async function isOver(url: URL, text: string, signal: AbortSignal): Promise<boolean> {
+  const first = text.split('\n').find((line) => line !== '' && !line.startsWith('#'));
+  if (first === undefined) return false;
+  const answer = await fetch(new URL(first, url), { signal }).catch(() => null);
+  return answer?.ok === true && (await answer.text()).includes('#EXT-X-ENDLIST');
 }
