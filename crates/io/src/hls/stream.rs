@@ -79,6 +79,14 @@ impl Stream {
         self.asked.store(now, Ordering::Relaxed);
     }
 
+    /// Somebody asks for a playlist. One that has ended is asked for by players who wait for the next
+    /// broadcast, too: they do not keep it.
+    pub(super) fn touch_playlist(&self) {
+        if !self.ended.load(Ordering::Relaxed) {
+            self.touch();
+        }
+    }
+
     fn idle(&self) -> Duration {
         let asked = Duration::from_millis(self.asked.load(Ordering::Relaxed));
         self.began.elapsed().saturating_sub(asked)
@@ -224,5 +232,30 @@ fn wall() -> Wall {
     Wall {
         instant: Instant::now(),
         unix_us: unix.map_or(0, |since| since.as_micros() as i64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stream_that_has_ended_is_kept_by_those_who_play_it_only() {
+        const SOME: Duration = Duration::from_millis(5);
+        let stream = Stream::new(SourceKey::new("a/s", None), None, 1);
+        let grow_idle = || {
+            while stream.idle() < SOME {
+                std::thread::yield_now();
+            }
+        };
+        grow_idle();
+        stream.touch_playlist();
+        assert!(stream.idle() < SOME);
+        grow_idle();
+        stream.ended.store(true, Ordering::Relaxed);
+        stream.touch_playlist();
+        assert!(stream.idle() >= SOME);
+        stream.touch();
+        assert!(stream.idle() < SOME);
     }
 }

@@ -48,7 +48,7 @@ impl Streams {
         if let Some(stream) = found {
             let over = stream.ended.load(Ordering::Relaxed) && self.doors.is_live(key);
             if !over {
-                stream.touch();
+                stream.touch_playlist();
                 return Some(Arc::clone(stream));
             }
         } else if !self.doors.is_live(key) {
