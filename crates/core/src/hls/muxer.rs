@@ -303,7 +303,9 @@ impl Muxer {
         // AAC first: it is what every player has.
         let mut listed: Vec<_> = offered.into_iter().filter(|r| ready(&r)).collect();
         listed.sort_by_key(|rendition| rendition.config.codec != Codec::Aac);
-        Some(listed.into_iter().filter_map(describe).collect())
+        let mut described: Vec<_> = listed.into_iter().filter_map(describe).collect();
+        share_rates(&mut described);
+        Some(described)
     }
 
     /// Whether what transcoders make may still come.
@@ -526,6 +528,21 @@ fn report(rendition: &Rendition) -> Option<Report> {
         segment,
         part: parts.checked_sub(1).map(|part| part as u32),
     })
+}
+
+/// Layers of one picture have the rate that was measured of the first: players switch down only to what has
+/// no more frames a second, and a few thousandths are more.
+fn share_rates(renditions: &mut [multivariant::Rendition]) {
+    let mut first = None;
+    for rendition in renditions {
+        let Media::Video { milli_fps, .. } = &mut rendition.media else {
+            continue;
+        };
+        let shared = *first.get_or_insert(*milli_fps);
+        if milli_fps.abs_diff(shared) * 20 <= shared {
+            *milli_fps = shared;
+        }
+    }
 }
 
 fn describe(rendition: &Rendition) -> Option<multivariant::Rendition> {

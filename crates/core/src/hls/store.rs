@@ -43,7 +43,22 @@ impl Totals {
     }
 
     pub(super) fn milli_fps(&self) -> u32 {
-        (u128::from(self.frames) * 1_000_000_000 / u128::from(self.us.max(1))) as u32
+        usual((u128::from(self.frames) * 1_000_000_000 / u128::from(self.us.max(1))) as u32)
+    }
+}
+
+/// Frames a second in thousandths as people mean them: whole, or a thousandth less as in NTSC, when what was
+/// measured is half a hundredth from it. Players hold variants whose rates differ at all for different.
+fn usual(milli_fps: u32) -> u32 {
+    const NTSC: [u32; 5] = [23_976, 29_970, 47_952, 59_940, 119_880];
+    let whole = (milli_fps + 500) / 1000 * 1000;
+    let nearest = NTSC
+        .into_iter()
+        .chain([whole])
+        .min_by_key(|rate| rate.abs_diff(milli_fps));
+    match nearest {
+        Some(rate) if rate.abs_diff(milli_fps) * 200 <= rate => rate,
+        _ => milli_fps,
     }
 }
 
@@ -141,6 +156,29 @@ impl Store {
         {
             let needed = oldest.head.init;
             self.inits.retain(|(number, _)| *number >= needed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::usual;
+
+    #[test]
+    fn measured_rates_are_those_that_people_mean() {
+        for (measured, meant) in [
+            (29_994, 30_000),
+            (30_092, 30_000),
+            (29_972, 29_970),
+            (23_970, 23_976),
+            (24_003, 24_000),
+            (59_930, 59_940),
+            (12_500, 12_500),
+            (31_300, 31_300),
+            (14_990, 15_000),
+            (0, 0),
+        ] {
+            assert_eq!(usual(measured), meant, "{measured}");
         }
     }
 }

@@ -133,3 +133,30 @@ fn players_wait_for_aac_that_follows_other_sound_but_not_for_ever() {
         }
     }
 }
+
+#[test]
+fn layers_of_one_picture_have_one_frame_rate() {
+    let mut house = House::new(Settings::default());
+    let config = config(Codec::H264, AVC);
+    // A screen that changes 31.4 times a second or so, and of which a layer lost a picture, and one at half of it.
+    for frame in 0..300_i64 {
+        let at_us = frame * 31_800;
+        let keyframe = frame % 60 == 0;
+        house.layer("video", "h", &config, at_us, keyframe, &[1; 900]);
+        if frame != 17 {
+            house.layer("video", "l", &config, at_us, keyframe, &[2; 300]);
+        }
+        if frame % 2 == 0 {
+            house.layer("video", "q", &config, at_us, keyframe, &[3; 100]);
+        }
+    }
+    let rates: Vec<_> = house.muxer.listing().expect("all are there");
+    let rates = rates.iter().map(|rendition| match rendition.media {
+        multivariant::Media::Video { milli_fps, .. } => (rendition.name.clone(), milli_fps),
+        multivariant::Media::Audio { .. } => panic!("there is no sound"),
+    });
+    let rates: std::collections::HashMap<_, _> = rates.collect();
+    assert_eq!(rates["video-h"], rates["video-l"], "{rates:?}");
+    assert!((31_400..31_500).contains(&rates["video-h"]), "{rates:?}");
+    assert!((15_650..15_800).contains(&rates["video-q"]), "{rates:?}");
+}
