@@ -55,6 +55,8 @@ async def test_a_whip_stream_plays_as_hls_in_ffprobe_and_in_hls_js(
             answer = await client.get(url)
         assert answer.status_code == 200, answer.text
         assert re.search(r'CODECS="avc1\.[0-9a-f]{6},(opus|mp4a\.40\.2)"', answer.text), answer.text
+        # It begins faster than real time, which makes its pictures no shorter.
+        assert "FRAME-RATE=30.000" in answer.text, answer.text
         found = await probe(url)
         assert found["video"] == "h264"
         assert found["audio"] in {"opus", "aac"}
