@@ -8,6 +8,7 @@ pub mod engine;
 pub mod events;
 pub mod frames;
 pub mod hls;
+pub mod memory;
 pub mod rtmp;
 pub mod runtime;
 pub mod srt;

@@ -14,6 +14,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    stagecast_io::memory::use_small_pages();
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     error::register(module)?;
     engine::register(module)?;
