@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::hub::{Origin, Patch};
 
-/// Packets remembered at first, which is enough for 2.5 Mbit/s: growing step by step would leave holes in memory.
+/// Packets remembered at first, which is enough for 2 Mbit/s: growing from less would leave holes in memory.
 const INITIAL: usize = 256;
 /// Packets remembered at most.
 const MAX: usize = 2048;
@@ -68,13 +68,14 @@ impl History {
         let young = |old: &Slot| old.seq != seq && at.saturating_sub(old.at) < cover;
         let index = self.index(seq);
         if self.slots.len() < MAX && self.slots[index].as_ref().is_some_and(young) {
-            self.resize(self.slots.len() * 2);
+            self.resize((self.slots.len() * 3 / 2).min(MAX));
         } else if index == 0 && self.slots.len() > INITIAL {
-            // Once a turn: a start that caught up with live took more room than what follows does.
-            let half = self.slots.len() / 2;
-            let middle = self.index(seq.wrapping_sub(half as u32));
-            if !self.slots[middle].as_ref().is_some_and(young) {
-                self.resize(half);
+            // Once a turn: a start that caught up with live took more room than what follows does. A quarter
+            // stays to spare, or it would grow and shrink in turn.
+            let fewer = (self.slots.len() * 2 / 3).max(INITIAL);
+            let oldest = self.index(seq.wrapping_sub(fewer as u32 * 3 / 4));
+            if !self.slots[oldest].as_ref().is_some_and(young) {
+                self.resize(fewer);
             }
         }
         self.newest = self.newest.max(sent.seq);
@@ -160,9 +161,9 @@ impl History {
             .map_or(0, |s| s.resends)
     }
 
-    /// The place of a packet; their number is a power of two.
+    /// The place of a packet.
     fn index(&self, seq: u32) -> usize {
-        seq as usize & self.slots.len().saturating_sub(1)
+        seq.checked_rem(self.slots.len() as u32).unwrap_or(0) as usize
     }
 
     fn millis(&mut self, now: Instant) -> u32 {
@@ -249,7 +250,7 @@ mod tests {
         for seq in 0..5000u64 {
             history.push(sent(seq), t0 + MS(seq));
         }
-        assert_eq!(history.slots.len(), 1024);
+        assert_eq!(history.slots.len(), 864);
         assert!(history.find((5000 - 700) as u16).is_some());
         for seq in 5000..50_000u64 {
             history.push(sent(seq), t0 + MS(5000));
