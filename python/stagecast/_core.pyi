@@ -213,7 +213,7 @@ class Frame:
         """Arrival of its first packet, Unix seconds."""
     @property
     def captured(self) -> float | None:
-        """The publisher's absolute capture time, Unix seconds, when it sent one."""
+        """The publisher's absolute capture time, Unix seconds, when it sends such."""
 
 @final
 class Client:

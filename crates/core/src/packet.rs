@@ -182,6 +182,8 @@ pub struct Packet {
     pub dependency: Option<Arc<[u8]>>,
     /// Audio level in −dBov and voice activity (RFC 6464).
     pub audio_level: Option<(i8, bool)>,
+    /// Padding that makes it as long as others of its frame, which then share a message to the kernel.
+    pub padding: u8,
     /// Payload without RTP header and padding.
     pub payload: Arc<[u8]>,
 }

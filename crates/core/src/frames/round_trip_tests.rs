@@ -297,6 +297,7 @@ proptest! {
                         resolution: None,
                         scale: crate::packet::Scale::NONE,
                         dependency: None,
+                        padding: 0,
                         payload: payload.as_slice().into(),
                     },
                     &mut pace,

@@ -186,6 +186,7 @@ mod tests {
             scale: Scale::NONE,
             dependency: None,
             audio_level: None,
+            padding: 0,
             payload: Arc::from([0u8; 4].as_slice()),
         }
     }

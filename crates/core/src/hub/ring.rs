@@ -33,6 +33,9 @@ impl Default for Limits {
     }
 }
 
+/// Padding of a packet at most: what a viewer's network carries in vain must stay little.
+const MAX_PADDING: usize = 32;
+
 /// Packets of a layer, oldest first.
 #[derive(Debug)]
 pub struct Ring {
@@ -41,6 +44,8 @@ pub struct Ring {
     base: u64,
     bytes: usize,
     keyframe: Option<u64>,
+    /// Index of the first packet that [`Ring::even_out`] has not seen.
+    uneven: u64,
     limits: Limits,
 }
 
@@ -52,6 +57,7 @@ impl Ring {
             base: 0,
             bytes: 0,
             keyframe: None,
+            uneven: 0,
             limits,
         }
     }
@@ -65,6 +71,27 @@ impl Ring {
         self.bytes += packet.payload.len();
         self.packets.push_back(packet);
         self.trim(now);
+    }
+
+    /// Have packets padded that came since the last call and are a little shorter than one that follows in
+    /// their frame.
+    ///
+    /// `libwebrtc` splits a frame into parts of which the last are a byte longer, and the first is shorter by its
+    /// header extensions, but datagrams share a message only while they are of one size.
+    pub fn even_out(&mut self) {
+        let fresh = self.uneven.saturating_sub(self.base) as usize;
+        self.uneven = self.end();
+        let (mut frame, mut longest) = (None, 0);
+        for packet in self.packets.range_mut(fresh..).rev() {
+            if frame.replace(packet.timestamp) != Some(packet.timestamp) {
+                longest = 0;
+            }
+            let len = packet.payload.len();
+            longest = longest.max(len);
+            if longest - len <= MAX_PADDING {
+                packet.padding = (longest - len) as u8;
+            }
+        }
     }
 
     /// Index after the newest packet.
@@ -148,6 +175,7 @@ mod tests {
             scale: Scale::NONE,
             dependency: None,
             audio_level: None,
+            padding: 0,
             payload: vec![0; size].into(),
         }
     }
@@ -184,6 +212,40 @@ mod tests {
         ring.push(packet(t0, false, 400));
         assert!(ring.keyframe().is_none());
         assert!(ring.bytes() <= 1000);
+    }
+
+    #[test]
+    fn packets_a_little_shorter_than_a_later_one_of_their_frame_are_padded() {
+        let t0 = Instant::now();
+        let mut ring = Ring::new(Limits::default());
+        let push = |ring: &mut Ring, timestamp: u32, size| {
+            ring.push(Packet {
+                timestamp,
+                ..packet(t0, false, size)
+            });
+        };
+        for (timestamp, size) in [
+            (1, 70),
+            (1, 1091),
+            (1, 1111),
+            (1, 1112),
+            (1, 1100),
+            (2, 90),
+            (2, 80),
+        ] {
+            push(&mut ring, timestamp, size);
+        }
+        ring.even_out();
+        push(&mut ring, 2, 100);
+        ring.even_out();
+        let padding: Vec<u8> = (0..ring.end())
+            .map(|i| ring.get(i).unwrap().padding)
+            .collect();
+        assert_eq!(
+            padding,
+            [0, 21, 1, 0, 0, 0, 0, 0],
+            "what was delivered stays as it was"
+        );
     }
 
     #[test]

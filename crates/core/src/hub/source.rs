@@ -46,6 +46,13 @@ impl Source {
         self.tracks.clear();
     }
 
+    /// Prepare packets of video that came since the last call for delivery.
+    pub fn even_out(&mut self) {
+        for track in self.tracks.iter_mut().filter(|t| t.kind == Kind::Video) {
+            track.layers.iter_mut().for_each(|l| l.ring.even_out());
+        }
+    }
+
     /// Whether any media has arrived from the current publisher.
     pub fn is_live(&self) -> bool {
         self.tracks

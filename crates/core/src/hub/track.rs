@@ -322,6 +322,7 @@ impl Layer {
                 .dependency
                 .filter(|_| inbound.format.codec == Codec::Av1),
             audio_level: inbound.audio_level,
+            padding: 0,
             payload: inbound.payload,
         })
     }

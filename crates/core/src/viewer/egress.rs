@@ -26,6 +26,10 @@ use crate::srtp::Sealer;
 const HEADER_ROOM: usize = 64;
 /// Padding of a packet that holds nothing else, at most (RFC 3550 §5.1).
 const MAX_PADDING: usize = 255;
+/// Between capture times, unless one cannot be told from the one before; receivers interpolate for five seconds.
+const STAMP_INTERVAL: Duration = Duration::from_secs(1);
+/// A capture time so far from what the one before tells is told.
+const STAMP_TOLERANCE_US: i64 = 2000;
 /// The P bit of the first byte of an RTP header.
 const PADDING_BIT: u8 = 0x20;
 
@@ -43,6 +47,8 @@ pub struct Stream {
     octets: u64,
     /// Newest timestamp and when it was captured, for sender reports.
     newest: Option<(u32, Instant)>,
+    /// The same of the last packet that had its capture time with it.
+    stamped: Option<(u32, Instant)>,
     undecodable: u64,
 }
 
@@ -59,6 +65,7 @@ impl Stream {
             packets: 0,
             octets: 0,
             newest: None,
+            stamped: None,
             undecodable: 0,
         }
     }
@@ -78,14 +85,33 @@ impl Stream {
         (self.packets, self.octets, self.undecodable)
     }
 
+    /// Whether a packet should carry its capture time.
+    fn must_stamp(&self, out: &Outgoing<'_>) -> bool {
+        // On the last packet of a frame, which often is the shorter one anyway, so that the
+        // others stay equal in size and share a message to the kernel.
+        if self.line.extensions.capture_time.is_none() || !(out.kind == Kind::Audio || out.marker) {
+            return false;
+        }
+        let Some((timestamp, captured)) = self.stamped else {
+            return true;
+        };
+        let passed = out.capture.saturating_duration_since(captured);
+        let ticks = out.timestamp.wrapping_sub(timestamp).cast_signed();
+        let told = i64::from(ticks) * 1_000_000 / i64::from(self.clock_rate());
+        passed >= STAMP_INTERVAL || (passed.as_micros() as i64 - told).abs() > STAMP_TOLERANCE_US
+    }
+
+    fn clock_rate(&self) -> u32 {
+        match self.line.kind {
+            Kind::Audio => 48_000,
+            Kind::Video => 90_000,
+        }
+    }
+
     /// What a sender report says at `now` (RFC 3550 §6.4.1); `None` before any media.
     pub fn sender_info(&self, now: Instant, clock: WallClock) -> Option<SenderInfo> {
         let (timestamp, captured) = self.newest?;
-        let rate = u128::from(if self.line.kind == Kind::Audio {
-            48_000u32
-        } else {
-            90_000
-        });
+        let rate = u128::from(self.clock_rate());
         let passed = now.saturating_duration_since(captured).as_nanos();
         Some(SenderInfo {
             ntp: Ntp::from_unix_micros(clock.unix_micros(now)),
@@ -177,7 +203,8 @@ impl EgressTransport for Egress<'_> {
         let transport_seq = *self.transport_seq;
         let ids = stream.line.extensions;
         let dependency = Dependency::of(ids, out.packet, out.patch);
-        let extensions = Extensions::of(ids, transport_seq, out, self.clock);
+        let stamp = stream.must_stamp(out).then_some(self.clock);
+        let extensions = Extensions::of(ids, transport_seq, out, stamp);
         let mut list = [(0u8, &[][..]); 4];
         let header = HeaderWriter {
             marker: out.marker,
@@ -189,8 +216,10 @@ impl EgressTransport for Egress<'_> {
             extensions: extensions.list(dependency, &mut list),
         };
         let payload = &out.packet.payload;
+        let padding = usize::from(out.packet.padding);
         let described = dependency.map_or(0, Dependency::room);
-        let room = HEADER_ROOM + described + payload.len() + self.sealer.profile().rtp_overhead();
+        let overhead = self.sealer.profile().rtp_overhead();
+        let room = HEADER_ROOM + described + payload.len() + padding + overhead;
         let sealer = self.sealer;
         let lane = match out.kind {
             Kind::Audio => Lane::Audio,
@@ -206,7 +235,11 @@ impl EgressTransport for Egress<'_> {
             if let Some(patch) = out.patch {
                 patch.apply(&mut buffer[header_len..end]);
             }
-            let sealed_end = end + sealer.profile().rtp_overhead();
+            if padding > 0 {
+                buffer[0] |= PADDING_BIT;
+                pad(&mut buffer[end..end + padding]);
+            }
+            let sealed_end = end + padding + overhead;
             Some(sealer.seal_rtp(&mut buffer[..sealed_end], header_len, header.ssrc, out.seq))
         });
         let Some(bytes) = sent else {
@@ -221,6 +254,9 @@ impl EgressTransport for Egress<'_> {
         stream.packets += 1;
         stream.octets += payload.len() as u64;
         stream.newest = Some((out.timestamp, out.capture));
+        if stamp.is_some() {
+            stream.stamped = stream.newest;
+        }
         // What came before a keyframe of the same layer is of use: some decoders wait for it.
         let changed = |last: Sent| !last.origin.is_beside(out.origin);
         if out.packet.keyframe && !audio && stream.history.newest().is_some_and(changed) {
@@ -353,10 +389,7 @@ impl Egress<'_> {
             padding: true,
             dependency: None,
         };
-        self.write_repair(index, &repair, len, now, PacketKind::Padding, |room| {
-            room.fill(0);
-            room[len - 1] = len as u8;
-        })
+        self.write_repair(index, &repair, len, now, PacketKind::Padding, pad)
     }
 
     fn write_repair(
@@ -419,6 +452,14 @@ impl Egress<'_> {
     }
 }
 
+/// Make all of `room`, at most 255 bytes, padding (RFC 3550 §5.1).
+fn pad(room: &mut [u8]) {
+    room.fill(0);
+    if let Some(last) = room.len().checked_sub(1) {
+        room[last] = room.len() as u8;
+    }
+}
+
 /// Values of the header extensions of one packet.
 struct Extensions {
     ids: ExtensionIds,
@@ -428,11 +469,9 @@ struct Extensions {
 }
 
 impl Extensions {
-    fn of(ids: ExtensionIds, transport: u64, out: &Outgoing<'_>, clock: WallClock) -> Self {
-        // On the last packet of a frame, which is the shorter one anyway, so that the
-        // others stay equal in size and share a message to the kernel.
-        let stamps = out.kind == Kind::Audio || out.marker;
-        let capture = (stamps && ids.capture_time.is_some()).then(|| {
+    /// With the capture time, if there is a clock to tell it by.
+    fn of(ids: ExtensionIds, transport: u64, out: &Outgoing<'_>, clock: Option<WallClock>) -> Self {
+        let capture = clock.map(|clock| {
             let capture = Ntp::from_unix_micros(clock.unix_micros(out.capture));
             AbsCaptureTime {
                 capture,

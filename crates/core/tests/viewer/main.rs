@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use stagecast_core::hub::ring::Limits;
 use stagecast_core::hub::{Inbound, ReaderPolicy, Source};
 use stagecast_core::id::SourceKey;
-use stagecast_core::outbox::{Outbox, Path};
+use stagecast_core::outbox::{Outbox, Path, Run};
 use stagecast_core::packet::Format;
 use stagecast_core::session::offer::{self, Role};
 use stagecast_core::session::peer::Step;
@@ -150,7 +150,7 @@ impl Scene {
         }
     }
 
-    /// A frame of three packets from the publisher.
+    /// A frame of three packets, of almost one length, from the publisher.
     fn publish(&mut self, keyframe: bool) {
         let timestamp = (self.seq * 1000) as u32;
         for part in 0..3u8 {
@@ -162,7 +162,7 @@ impl Scene {
             };
             let mut payload = head.to_vec();
             payload.extend(self.seq.to_be_bytes());
-            payload.resize(900, part);
+            payload.resize([880, 899, 900][usize::from(part)], part);
             let inbound = Inbound {
                 seq: self.seq,
                 timestamp,
@@ -181,6 +181,7 @@ impl Scene {
             let track = self.source.track_mut("0", Kind::Video, true);
             track.layer_mut("").expect("a first layer").ingest(inbound);
         }
+        self.source.even_out();
         self.deliver();
     }
 
@@ -377,6 +378,21 @@ fn both_paths_give_the_peer_the_same_media() {
         "no gap"
     );
     assert_eq!(lean, watch(false, |_| false));
+}
+
+#[test]
+fn packets_of_almost_one_length_share_a_message_and_arrive_as_they_were() {
+    let mut scene = Scene::new(true);
+    scene.run_until_connected();
+    scene.stream(5);
+    scene.publish(false);
+    let lens = |run: &Run| run.datagrams().map(|d| d.len()).collect::<Vec<_>>();
+    let messages: Vec<_> = scene.out.runs().iter().map(lens).collect();
+    assert_eq!((messages.len(), messages[0].len()), (1, 3), "{messages:?}");
+    scene.run(FRAME);
+    let got = scene.received();
+    let last: Vec<usize> = got[15..].iter().map(|g| g.0.len()).collect();
+    assert_eq!(last, [880, 899, 900]);
 }
 
 #[test]

@@ -186,7 +186,7 @@ pub struct Frame {
     pub contiguous: bool,
     /// Arrival of its first packet, Unix seconds.
     pub arrived: f64,
-    /// The publisher's absolute capture time, Unix seconds, when it sent one.
+    /// The publisher's absolute capture time, Unix seconds, when it sends such.
     pub captured: Option<f64>,
 }
 

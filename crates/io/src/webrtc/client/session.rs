@@ -30,6 +30,8 @@ const REQUEST_INTERVAL: Duration = Duration::from_millis(500);
 const READ_BURST: usize = 128;
 /// Packets held back for reordering: the largest keyframe must fit.
 const REORDER: usize = 600;
+/// Seconds that a capture time holds for what follows (abs-capture-time, "Capture timestamp interpolation").
+const CAPTURE_VALID: f64 = 5.0;
 
 pub(super) struct Session {
     pub id: u64,
@@ -44,6 +46,8 @@ pub(super) struct Session {
     probe: Option<Arc<Probe>>,
     started: Instant,
     last_request: Option<Instant>,
+    /// The latest capture time of audio and of video: RTP time, Unix seconds.
+    stamps: [Option<(u64, f64)>; 2],
     ended: bool,
 }
 
@@ -90,6 +94,7 @@ impl Session {
             probe,
             started: now,
             last_request: None,
+            stamps: [None; 2],
             ended: false,
         };
         Ok((session, offer.to_sdp_string(), pending))
@@ -350,10 +355,7 @@ impl Session {
                 .checked_sub(data.network_time.elapsed())
                 .unwrap_or(SystemTime::now()),
         );
-        let captured = data
-            .ext_vals
-            .abs_capture_time
-            .map(|at| unix_seconds(at.capture_time));
+        let captured = self.captured(&data);
         let contiguous = data.contiguous;
         let frame = Frame {
             kind,
@@ -372,6 +374,19 @@ impl Session {
         if kind == Kind::Video && !contiguous && !keyframe {
             self.request_keyframe_later();
         }
+    }
+
+    /// Capture time of a frame: as it says, or counted from the latest that did, as browsers do.
+    fn captured(&mut self, data: &MediaData) -> Option<f64> {
+        let kind = self.kind_of(data.mid);
+        let stamp = &mut self.stamps[usize::from(kind == Kind::Video)];
+        let time = data.time.numer();
+        if let Some(at) = data.ext_vals.abs_capture_time {
+            *stamp = Some((time, unix_seconds(at.capture_time)));
+        }
+        let (from, captured) = (*stamp)?;
+        let passed = (time as f64 - from as f64) / data.time.denom() as f64;
+        (passed.abs() < CAPTURE_VALID).then_some(captured + passed)
     }
 
     /// Inside a drain str0m takes no further input, so the request leaves with the next tick.

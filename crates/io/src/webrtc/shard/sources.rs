@@ -163,6 +163,7 @@ impl Shard {
     }
 
     fn deliver_all(&mut self, feed: usize, now: Instant) {
+        self.feeds[feed].source.even_out();
         // Readers may leave while they are served.
         let mut i = 0;
         while let Some(&slot) = self.feeds.get(feed).and_then(|f| f.readers.get(i)) {
