@@ -315,6 +315,16 @@ async def test_a_failed_connection_is_told_with_its_reason(kit: Kit) -> None:
     assert [day["count"] for day in days] == [1]
 
 
+async def test_an_encoder_that_stalls_is_told_of_in_words(kit: Kit) -> None:
+    made = await kit.create()
+    session = await kit.publish(made)
+    kit.app.core.end_session(session, "stalled")
+    await kit.flushed()
+    details = (await kit.get(f"/livestreams/{made['id']}"))["data"]
+    assert details["status"] == "ERRORED"
+    assert details["session"]["err_message"] == "The encoder stopped sending."
+
+
 async def test_hls_players_count_as_viewers(kit: Kit) -> None:
     made = await kit.create()
     await kit.publish(made)

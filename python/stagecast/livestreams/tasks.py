@@ -38,7 +38,7 @@ _NORMAL_ENDS = {"peer_closed", "replaced", "shutdown", "stopped", "deleted"}
 _ENDS = {
     "consent_lost": "The encoder fell silent.",
     "connect_timeout": "The encoder did not get its media connection through.",
-    "timeout": "The encoder stopped sending.",
+    "stalled": "The encoder stopped sending.",
 }
 
 
