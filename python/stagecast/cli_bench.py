@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from stagecast.cli_media import Codec, Interruptible, bits, picture_size
+from stagecast.cli_screen import Cells, Screen
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from stagecast.media.load.clips import Clip
     from stagecast.media.load.players import PlayersPlan
     from stagecast.media.load.run import Plan, Progress
@@ -370,9 +369,13 @@ def _run(make: Any, json_file: Path | None, html: Path | None, kind: Any = None)
     from stagecast.media.load.run import Run  # noqa: PLC0415
 
     printed = json_file == Path("-")
-    screen = _Screen(quiet=printed)
+    screen = Screen(quiet=printed, stays=False)
+
+    def show(progress: "Progress") -> None:
+        screen.show(_cells(progress))
+
     try:
-        run = (kind or Run)(make(), on_second=screen.show)
+        run = (kind or Run)(make(), on_second=show)
         with Interruptible(run.stop), screen:
             result = run.run()
     except StagecastError as error:
@@ -396,44 +399,7 @@ def _fail(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-class _Screen:
-    """A live table with a progress line on a terminal, plain lines into a pipe."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        from rich.console import Console  # noqa: PLC0415  (see the module's head)
-        from rich.live import Live  # noqa: PLC0415
-
-        self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
-        self._moving = self._console.is_terminal and not quiet
-
-    def __enter__(self) -> None:
-        if self._moving:
-            self._live.start()
-
-    def __exit__(self, *_: object) -> None:
-        if self._moving:
-            self._live.stop()
-
-    def show(self, progress: "Progress") -> None:
-        cells = _cells(progress)
-        if self._moving:
-            self._live.update(_table(cells), refresh=True)
-        else:
-            self._console.print("  ".join(f"{name} {value}" for name, value in cells))
-
-
-def _table(cells: list[tuple[str, str]]) -> "Table":
-    from rich.table import Table  # noqa: PLC0415  (see the module's head)
-
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    for name, _ in cells:
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_row(*(value for _, value in cells))
-    return table
-
-
-def _cells(progress: "Progress") -> list[tuple[str, str]]:
+def _cells(progress: "Progress") -> Cells:
     figures, last = progress.figures, progress.figures["last"]
     seconds = max(1e-3, last["seconds"])
     cells = [("phase", progress.phase), ("time", f"{progress.seconds:.0f} s")]

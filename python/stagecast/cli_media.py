@@ -15,15 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from stagecast.cli_screen import Cells, Screen
 
+if TYPE_CHECKING:
     from stagecast.media.publishing import Published
     from stagecast.media.sources import Source
     from stagecast.media.watching import Watched
-
-
-Cells = tuple[tuple[str, str], ...]
 
 
 class Codec(StrEnum):
@@ -120,7 +117,7 @@ def publish(
         raise typer.BadParameter("Give either a FILE or --test-pattern.", param_hint="FILE")
     try:
         source = _source(file, video_codec, size, fps, bits(bitrate), gop, not no_audio, loop)
-        screen = _Screen(as_json)
+        screen = Screen(quiet=as_json)
         publisher = Publisher(
             to,
             source,
@@ -174,7 +171,7 @@ def watch(
     from stagecast.media.client import ConnectError  # noqa: PLC0415  (see the module's head)
     from stagecast.media.watching import Watcher  # noqa: PLC0415
 
-    screen = _Screen(as_json)
+    screen = Screen(quiet=as_json)
     watcher = Watcher(
         url,
         token=token,
@@ -252,46 +249,6 @@ class Interruptible:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-
-
-class _Screen:
-    """A live table on a terminal, plain lines into a pipe, nothing with --json."""
-
-    def __init__(self, quiet: bool) -> None:
-        from rich.console import Console  # noqa: PLC0415  (see the module's head)
-        from rich.live import Live  # noqa: PLC0415
-
-        self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
-        self._live = Live(console=self._console, auto_refresh=False, transient=False)
-        self._moving = self._console.is_terminal and not quiet
-
-    def __enter__(self) -> None:
-        if self._moving:
-            self._live.start()
-
-    def __exit__(self, *_: object) -> None:
-        if self._moving:
-            self._live.stop()
-
-    def say(self, text: str) -> None:
-        self._console.print(text)
-
-    def show(self, cells: Cells) -> None:
-        if self._moving:
-            self._live.update(_table(cells), refresh=True)
-        else:
-            self.say("  ".join(f"{name} {value}" for name, value in cells))
-
-
-def _table(cells: Cells) -> "Table":
-    from rich.table import Table  # noqa: PLC0415  (see the module's head)
-
-    # It fits 80 columns.
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    for name, _ in cells:
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_row(*(value for _, value in cells))
-    return table
 
 
 def _watch_cells(watched: "Watched") -> Cells:
