@@ -2,7 +2,7 @@
  * Something loaded from the server: the newest request wins, what was shown stays while it is loaded
  * again, and a failure keeps the old data beside the error.
  */
-import { messageOf } from '$api/errors';
+import { ApiError, messageOf } from '$api/errors';
 
 export class Resource<T> {
   data = $state.raw<T | undefined>();
@@ -31,6 +31,11 @@ export class Resource<T> {
     this.data = undefined;
     this.error = null;
     this.loading = true;
+  }
+
+  /** The server says that there is no such thing. */
+  get missing(): boolean {
+    return this.error instanceof ApiError && [400, 404].includes(this.error.status);
   }
 
   get message(): string | null {
