@@ -98,6 +98,36 @@ async def test_the_viewer_page_has_a_quality_menu(
     await viewer.until("() => find('video').videoWidth === 480", what="270p is shown")
 
 
+async def test_layers_of_simulcast_are_qualities_of_hls(
+    server: Server, rtc: Open, open_page: Open
+) -> None:
+    token = await server.token("hls-qualities")
+    publisher, viewer = await asyncio.gather(rtc(), open_page())
+    await simulcasts(publisher, token, codec="h264")
+    await viewer.goto(f"{token.viewer}&protocol=hls&muted&startingQuality=Low")
+    await plays(viewer, deadline=40)
+    await viewer.evaluate(
+        """() => {
+            window.find = (selector) =>
+                document.querySelector('stagecast-player').shadowRoot.querySelector(selector);
+        }"""
+    )
+    menu = "() => find('[data-testid=quality]')"
+    options = await viewer.evaluate(f"() => [...({menu})().options].map((option) => option.value)")
+    # H264 of Chromium has an even number of lines.
+    assert options == ["auto", "540p", "270p", "134p"]
+    assert await viewer.evaluate(f"() => ({menu})().value") == "134p"
+    await viewer.until("() => find('video').videoWidth === 240", what="it starts low")
+    await viewer.evaluate(
+        f"""() => {{
+            const menu = ({menu})();
+            menu.value = '540p';
+            menu.dispatchEvent(new Event('change'));
+        }}"""
+    )
+    await viewer.until("() => find('video').videoWidth === 960", what="540p is shown")
+
+
 async def test_simulcast_by_ssrc_group_has_three_layers(server: Server, rtc: Open) -> None:
     """As the Millicast SDK publishes."""
     token = await server.token("ssrc-group")

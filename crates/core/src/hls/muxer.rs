@@ -294,7 +294,10 @@ impl Muxer {
             return None;
         }
         let has_video = videos.clone().next().is_some();
+        // Layers of simulcast begin together, more or less.
+        let together = !self.is_early() || videos.clone().all(|video| ready(&video));
         if (has_video && !videos.clone().any(|video| ready(&video)))
+            || !together
             || !audios.clone().all(|audio| ready(&audio))
             || offered.is_empty()
         {

@@ -160,3 +160,31 @@ fn layers_of_one_picture_have_one_frame_rate() {
     assert!((31_400..31_500).contains(&rates["video-h"]), "{rates:?}");
     assert!((15_650..15_800).contains(&rates["video-q"]), "{rates:?}");
 }
+
+#[test]
+fn players_wait_for_all_layers_that_have_begun_but_not_for_ever() {
+    let mut house = House::new(Settings::default());
+    let config = config(Codec::H264, AVC);
+    let mut listed = Vec::new();
+    for frame in 0..240_i64 {
+        let at_us = frame * 1_000_000 / 30;
+        house.layer("video", "h", &config, at_us, frame % 30 == 0, &[1; 900]);
+        if frame >= 15 {
+            house.layer("video", "l", &config, at_us, frame % 30 == 15, &[2; 300]);
+        }
+        if frame == 20 {
+            // A keyframe, and then nothing that could follow it.
+            house.layer("video", "q", &config, at_us, true, &[3; 100]);
+        }
+        let names = house.muxer.listing().unwrap_or_default();
+        let names: Vec<_> = names.into_iter().map(|rendition| rendition.name).collect();
+        if !names.is_empty() && listed.last().is_none_or(|(_, last)| *last != names) {
+            listed.push((frame, names));
+        }
+    }
+    let [(frame, names)] = &listed[..] else {
+        panic!("it is listed once: {listed:?}");
+    };
+    assert_eq!(names, &["video-h", "video-l"]);
+    assert!((175..200).contains(frame), "{frame}");
+}
