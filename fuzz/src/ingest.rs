@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use stagecast_core::frame::Frame;
 use stagecast_core::ingest::ts::TsIngest;
+use stagecast_core::rtmp::handshake::Handshake as RtmpHandshake;
 use stagecast_core::rtmp::{Connection, Event};
 use stagecast_core::srt;
 use stagecast_proto::amf::amf0;
@@ -33,6 +34,29 @@ pub fn flv(data: &[u8]) {
             let _ = read(&write(&part));
         }
     }
+}
+
+/// RTMP's handshake, simple or with digests: the answer is as long as it must be, and what came
+/// behind it is kept.
+pub fn handshake(data: &[u8]) {
+    const ANSWER: usize = 1 + 2 * 1536;
+    let mut handshake = RtmpHandshake::new([7; 1528]);
+    let mut out = Vec::new();
+    for piece in data.chunks(1 + data.len() / 3) {
+        match handshake.handle_input(piece, &mut out) {
+            Ok(None) => assert!(out.is_empty() || out.len() == ANSWER),
+            Ok(Some(rest)) => {
+                assert_eq!(out.len(), ANSWER);
+                assert!(piece.ends_with(&rest));
+                return;
+            }
+            Err(_) => {
+                assert!(data[0] != 3 && out.is_empty());
+                return;
+            }
+        }
+    }
+    assert!(data.len() < ANSWER);
 }
 
 /// RTMP: whatever follows the handshake, a connection asks, gives frames or is refused.

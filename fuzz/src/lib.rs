@@ -6,11 +6,13 @@
 //! when a promise is broken.
 
 mod ingest;
+mod media;
 mod session;
 
 use std::collections::HashSet;
 
-pub use ingest::{amf, flv, rtmp, srt, ts};
+pub use ingest::{amf, flv, handshake, rtmp, srt, ts};
+pub use media::{config, frames};
 pub use session::session;
 use stagecast_proto::codec::vp8::Descriptor;
 use stagecast_proto::codec::{Codec, Kind, inspect};
@@ -41,9 +43,12 @@ pub const TARGETS: &[Target] = &[
     ("hls", hls),
     ("amf", amf),
     ("flv", flv),
+    ("handshake", handshake),
     ("rtmp", rtmp),
     ("ts", ts),
     ("srt", srt),
+    ("config", config),
+    ("frames", frames),
 ];
 
 /// Offers and answers: read or refused with words, and small whatever was sent.

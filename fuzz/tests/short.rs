@@ -169,6 +169,11 @@ fn any_flv_tag_is_read_or_refused() {
 }
 
 #[test]
+fn any_handshake_of_rtmp_is_answered_or_refused() {
+    short_run("handshake");
+}
+
+#[test]
 fn any_bytes_after_the_handshake_leave_an_rtmp_connection_alive_or_ended() {
     short_run("rtmp");
 }
@@ -181,4 +186,14 @@ fn any_transport_stream_gives_frames_or_nothing() {
 #[test]
 fn any_datagram_leaves_an_srt_connection_sound() {
     short_run("srt");
+}
+
+#[test]
+fn any_decoder_configuration_is_read_or_refused() {
+    short_run("config");
+}
+
+#[test]
+fn any_packets_give_frames_or_nothing() {
+    short_run("frames");
 }

@@ -1,0 +1,4 @@
+//! `cargo fuzz run handshake --features libfuzzer`
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| stagecast_fuzz::handshake(data));
