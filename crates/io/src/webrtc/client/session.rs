@@ -385,7 +385,7 @@ impl Session {
             *stamp = Some((time, unix_seconds(at.capture_time)));
         }
         let (from, captured) = (*stamp)?;
-        let passed = (time as f64 - from as f64) / data.time.denom() as f64;
+        let passed = (time as f64 - from as f64) / f64::from(data.time.denom());
         (passed.abs() < CAPTURE_VALID).then_some(captured + passed)
     }
 
