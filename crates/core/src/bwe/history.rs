@@ -1,8 +1,8 @@
 //! What was sent and is not yet reported on: a ring of twelve bytes a packet.
 //!
 //! It starts small and doubles, up to [`MAX_PACKETS`], only while reports do come and have not yet come to the
-//! packet whose place is needed, so that it settles at the size that rate and round
-//! trip ask for. A receiver that reports on packets never sent, or twice, finds nothing.
+//! packet whose place is needed, and halves when they have come to what the half would forget, so that it settles
+//! at the size that rate and round trip ask for. A receiver that reports on packets never sent, or twice, finds nothing.
 
 use std::time::Duration;
 
@@ -146,9 +146,18 @@ impl History {
                 && Duration::from_micros(age.into()) < MAX_AGE
                 && self.reported.is_some_and(|reported| seq > reported);
             if awaited && self.len < MAX_PACKETS {
-                self.grow();
+                self.resize(self.entries.len() * 2);
             } else {
                 self.len -= 1;
+            }
+        }
+        let half = self.entries.len() / 2;
+        // Once a turn. A quarter stays to spare, or it would grow and shrink in turn.
+        if half >= FIRST_PACKETS && self.index(self.next) == 0 {
+            let told = |reported: u64| self.next.saturating_sub(reported) <= half as u64 * 3 / 4;
+            if self.reported.is_some_and(told) {
+                self.len = self.len.min(half);
+                self.resize(half);
             }
         }
         let index = self.index(self.next);
@@ -157,13 +166,14 @@ impl History {
         self.len += 1;
     }
 
-    fn grow(&mut self) {
-        let mut grown = vec![Entry::default(); self.entries.len() * 2];
-        let mask = grown.len() as u64 - 1;
+    /// Keep what is in use, in so many places: a power of two.
+    fn resize(&mut self, places: usize) {
+        let mut entries = vec![Entry::default(); places];
+        let mask = places as u64 - 1;
         for seq in self.next - self.len as u64..self.next {
-            grown[(seq & mask) as usize] = self.entries[self.index(seq)];
+            entries[(seq & mask) as usize] = self.entries[self.index(seq)];
         }
-        self.entries = grown;
+        self.entries = entries;
     }
 
     fn index(&self, seq: u64) -> usize {
@@ -234,6 +244,27 @@ mod tests {
             unreported.push(seq, sent(0));
         }
         assert_eq!(unreported.entries.len(), FIRST_PACKETS);
+    }
+
+    #[test]
+    fn shrinks_when_reports_come_soon_again_and_forgets_nothing_that_is_awaited() {
+        let mut history = History::new();
+        history.push(0, sent(0));
+        history.report(0, true);
+        for seq in 1..1000 {
+            history.push(seq, sent(0));
+        }
+        assert_eq!(history.entries.len(), 1024);
+        for seq in 1000..5000_u64 {
+            history.push(seq, sent(0));
+            let told = seq - 150;
+            assert_eq!(
+                history.report(told as u16, true),
+                Some(News::Arrived(sent(0))),
+                "{told}"
+            );
+        }
+        assert_eq!(history.entries.len(), FIRST_PACKETS);
     }
 
     #[test]
