@@ -9,6 +9,7 @@ does not hold up the loop.
 import asyncio
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 
@@ -23,6 +24,7 @@ from stagecast.tls import self_signed_files, tls_files
 
 _log = structlog.stdlib.get_logger(__name__)
 _FIGURES_SECONDS = 1.0
+_THREADS = 2
 _WHOLE_EVENT = 2**64 - 1  # seconds of DVR that no stream reaches
 _R = TypeVar("_R")
 
@@ -204,6 +206,8 @@ class Engine:
         self._listeners: list[Callable[[MediaEvent], None]] = []
         self._figures_listeners: list[Callable[[Figures], None]] = []
         self._figures_task: asyncio.Task[None] | None = None
+        # Of their own, and few: the core keeps memory for each thread that calls it. They end with the engine.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="core")
         self._closed = False
         self.figures = Figures()
 
@@ -314,7 +318,7 @@ class Engine:
 
     async def _call(self, call: Callable[[], _R]) -> _R:
         try:
-            return await asyncio.to_thread(call)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
         except Exception as error:
             refusal = _from_core(error)
             if refusal is None:
