@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use stagecast_proto::codec::Kind;
+use stagecast_proto::sdp::Session;
 use stagecast_proto::sdp::fragment::Fragment;
 use str0m::change::SdpOffer;
 use str0m::ice::IceCreds;
@@ -21,7 +22,7 @@ const MAX_TURNS: usize = 10_000;
 pub struct Peer {
     /// The state machine; publisher and viewer reach into it for media.
     pub(super) rtc: Rtc,
-    offer: String,
+    offer: Offer,
     addresses: Addresses,
     password: String,
     ufrag: String,
@@ -33,6 +34,31 @@ pub struct Peer {
     ended: Option<Ended>,
     connect_timeout: Duration,
     consent_timeout: Duration,
+}
+
+/// The peer's offer as far as it is needed again: when ICE restarts, and for fragments.
+struct Offer {
+    text: String,
+    /// The peer's user fragment and password.
+    credentials: (String, String),
+    /// Of its first line.
+    kind: Kind,
+    mids: Vec<String>,
+}
+
+impl Offer {
+    fn new(text: &str, read: &Session) -> Self {
+        let first = read.media.first();
+        let ufrag = first.and_then(|media| media.ice_ufrag.clone());
+        let pwd = first.and_then(|media| media.ice_pwd.clone());
+        let mids = read.media.iter().map(|media| media.mid.clone());
+        Self {
+            text: text.to_owned(),
+            credentials: (ufrag.unwrap_or_default(), pwd.unwrap_or_default()),
+            kind: first.and_then(|media| media.kind).unwrap_or(Kind::Video),
+            mids: mids.filter(|mid| !mid.is_empty()).collect(),
+        }
+    }
 }
 
 impl std::fmt::Debug for Peer {
@@ -59,12 +85,12 @@ pub enum Step {
 }
 
 impl Peer {
-    /// Answer `offer`. `configure` sets codecs and header extensions.
+    /// Answer an offer, which comes as text and read. `configure` sets codecs and header extensions.
     pub(super) fn answer(
         config: &SessionConfig,
         credentials: Credentials,
         addresses: Addresses,
-        offer: &str,
+        (text, read): (&str, &Session),
         now: Instant,
         configure: impl FnOnce(RtcConfig) -> RtcConfig,
     ) -> Result<(Self, String), Refusal> {
@@ -96,14 +122,14 @@ impl Peer {
             rtc.add_local_candidate(candidate);
         }
         let parsed =
-            SdpOffer::from_sdp_string(offer).map_err(|e| Refusal::Invalid(e.to_string()))?;
+            SdpOffer::from_sdp_string(text).map_err(|e| Refusal::Invalid(e.to_string()))?;
         let answer = rtc
             .sdp_api()
             .accept_offer(parsed)
             .map_err(|e| Refusal::Invalid(e.to_string()))?;
         let peer = Self {
             rtc,
-            offer: offer.to_owned(),
+            offer: Offer::new(text, read),
             addresses,
             ufrag: credentials.ufrag,
             password: credentials.password,
@@ -251,11 +277,11 @@ impl Peer {
         fresh: Credentials,
     ) -> Result<Option<String>, Refusal> {
         let etag = self.etag();
-        let remote = self.remote_credentials();
-        let Some((ufrag, pwd)) = check_patch(fragment, if_match, remote, &etag)? else {
+        let (ufrag, pwd) = &self.offer.credentials;
+        let Some(credentials) = check_patch(fragment, if_match, (ufrag, pwd), &etag)? else {
             return Ok(None);
         };
-        self.restart(now, &ufrag, &pwd, fresh)?;
+        self.restart(now, credentials, fresh)?;
         Ok(Some(self.fragment()))
     }
 
@@ -267,13 +293,13 @@ impl Peer {
     fn restart(
         &mut self,
         now: Instant,
-        ufrag: &str,
-        pwd: &str,
+        (ufrag, pwd): (String, String),
         fresh: Credentials,
     ) -> Result<(), Refusal> {
         // The library restarts ICE for an offer that differs in nothing but the credentials.
-        let offer: String = self
+        let text: String = self
             .offer
+            .text
             .lines()
             .map(|line| match line.split_once(':') {
                 Some(("a=ice-ufrag", _)) => format!("a=ice-ufrag:{ufrag}\r\n"),
@@ -282,7 +308,7 @@ impl Peer {
             })
             .collect();
         let parsed =
-            SdpOffer::from_sdp_string(&offer).map_err(|e| Refusal::Fragment(e.to_string()))?;
+            SdpOffer::from_sdp_string(&text).map_err(|e| Refusal::Fragment(e.to_string()))?;
         self.rtc
             .sdp_api()
             .accept_offer(parsed)
@@ -294,7 +320,8 @@ impl Peer {
         self.rtc.direct_api().set_local_ice_credentials(creds);
         self.ufrag = fresh.ufrag;
         self.password = fresh.password;
-        self.offer = offer;
+        self.offer.text = text;
+        self.offer.credentials = (ufrag, pwd);
         self.restarts += 1;
         self.last_heard = now;
         Ok(())
@@ -307,26 +334,8 @@ impl Peer {
             candidates: candidates(&self.addresses),
             end_of_candidates: true,
         };
-        let mids: Vec<&str> = self
-            .offer
-            .lines()
-            .filter_map(|l| l.trim_end().strip_prefix("a=mid:"))
-            .collect();
-        let audio = self.offer.lines().find_map(|l| l.strip_prefix("m="));
-        let kind = if audio.is_some_and(|m| m.starts_with("audio")) {
-            Kind::Audio
-        } else {
-            Kind::Video
-        };
-        fragment.to_sdp(kind, &mids)
-    }
-
-    fn remote_credentials(&self) -> (&str, &str) {
-        let find = |name: &str| {
-            let value = self.offer.lines().find_map(|line| line.strip_prefix(name));
-            value.unwrap_or_default().trim_end()
-        };
-        (find("a=ice-ufrag:"), find("a=ice-pwd:"))
+        let mids: Vec<&str> = self.offer.mids.iter().map(String::as_str).collect();
+        fragment.to_sdp(self.offer.kind, &mids)
     }
 
     /// The candidate that stands for our address: itself, or, behind NAT, the

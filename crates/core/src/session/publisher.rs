@@ -106,12 +106,12 @@ impl Publisher {
         let offer = offer::parse(offer_sdp, Role::Publisher)?;
         offer::check_publisher(&offer, options.codec)?;
         let stream_id = credentials.ufrag.clone();
-        let (peer, answer) =
-            Peer::answer(config, credentials, addresses, offer_sdp, now, |config| {
+        let sdp = (offer_sdp, &offer);
+        let (mut peer, answer) =
+            Peer::answer(config, credentials, addresses, sdp, now, |config| {
                 let config = offer::configure_codecs(config, options.codec);
                 offer::configure_publisher_extensions(config)
             })?;
-        let mut peer = peer;
         name_layers(&mut peer, &offer);
         let tracks = accepted_tracks(&peer, &offer, options);
         if tracks.is_empty() {

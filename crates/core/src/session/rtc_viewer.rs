@@ -73,8 +73,9 @@ impl RtcViewer {
         offer::check_viewer(&offer, formats)?;
         let first_seq = u16::from_be_bytes([random[0], random[1]]);
         let stream_id = credentials.ufrag.clone();
+        let sdp = (offer_sdp, &offer);
         let (mut peer, answer) =
-            Peer::answer(config, credentials, addresses, offer_sdp, now, |config| {
+            Peer::answer(config, credentials, addresses, sdp, now, |config| {
                 offer::configure_extensions(offer::configure_codecs(config, None))
             })?;
         let answer = offer::finish_answer(&answer, &offer, Role::Viewer, &stream_id);
