@@ -125,7 +125,7 @@ def _print_glass(figures: dict[str, Any]) -> bool:
 def _print_loss(name: str, figures: dict[str, Any]) -> bool:
     errors = figures["decode_errors"]
     print(
-        f"\n{name} behind {loss.SHARE:.0%} loss and {loss.JITTER * 1000:.0f} ms jitter, "
+        f"\n{name} behind {loss.NETWORK.loss:.0%} loss and {loss.NETWORK.jitter * 1000:.0f} ms jitter, "
         f"{figures['viewers']} viewers for {figures['watched_seconds'] / 3600:.2f} hours"
     )
     print(

@@ -20,12 +20,11 @@ from typing import Any, Literal
 from bench.publishers import until_live
 from bench.server import COMMAND, Server
 from tests.e2e.browser import Driver, Engine, Page
-from tests.e2e.loss import Relay
 from tests.e2e.origin import serve_pages
 from tests.e2e.third_engine import DecodeErrors, Peer
+from tests.relay import Network, Relay
 
-SHARE = 0.05
-JITTER = 0.05
+NETWORK = Network(loss=0.05, jitter=0.05)
 SEED = 1
 # Joining is not what is measured here.
 SETTLE_SECONDS = 5.0
@@ -51,19 +50,19 @@ def measure(
 
 def _measure(name: str, seconds: float, viewers: int) -> dict[str, Any]:
     engine, codec = ENGINES[name]
-    with Server() as server, _publisher(server, codec), _relay(server) as relay:
+    with Server() as server, _publisher(server, codec), _through(server) as relay:
         if engine == "aiortc":
             watching = _watch_aiortc(server.whep, relay.port, seconds, viewers)
         else:
             watching = _watch_browser(engine, server.whep, relay.port, seconds, viewers)
         figures = asyncio.run(watching)
         figures["relay_late_ms"] = round(relay.late * 1000, 1)
-        figures["lost_share"] = round(relay.dropped / max(1, relay.dropped + relay.passed), 4)
+        figures["lost_share"] = round(relay.lost / max(1, relay.lost + relay.passed), 4)
     return figures
 
 
-def _relay(server: Server) -> Relay:
-    return Relay(server.media_port, share=SHARE, jitter=JITTER, seed=SEED)
+def _through(server: Server) -> Relay:
+    return Relay(server.media_port, NETWORK, seed=SEED)
 
 
 @contextlib.contextmanager

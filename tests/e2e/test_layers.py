@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.bottleneck import Bottleneck
 from tests.e2e.browser import Page
 from tests.e2e.conftest import Open
 from tests.e2e.deadline import until
 from tests.e2e.player import plays
 from tests.e2e.server import Server, Token
 from tests.e2e.watching import publishes, report, sees, watches
+from tests.relay import Network, Relay
 
 SIMULCAST = [
     {"rid": "q", "scaleResolutionDownBy": 4, "maxBitrate": 100_000},
@@ -215,7 +215,7 @@ async def test_each_viewer_gets_the_layer_that_its_network_carries(
     await watches(wide, token.whep)
     await shows(wide, 960, deadline=3)
     before = (await report(wide))["video"]
-    with Bottleneck(server.media_port, 500_000) as link:
+    with Relay(server.media_port, Network(rate=500_000), seed=1) as link:
         answer = await narrow.evaluate(
             "(url, through) => watch(url, undefined, { through })", token.whep, link.port
         )

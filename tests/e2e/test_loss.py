@@ -14,14 +14,13 @@ from tests.e2e import ffmpeg
 from tests.e2e.browser import Engine, Page
 from tests.e2e.conftest import Open
 from tests.e2e.deadline import until
-from tests.e2e.loss import Relay, Unavailable, namespace
+from tests.e2e.namespace import Unavailable, namespace
 from tests.e2e.server import Server
 from tests.e2e.third_engine import DecodeErrors, Peer
 from tests.e2e.watching import hears, publishes, report, sees, watches
+from tests.relay import Network, Relay
 
-SHARE = 0.05
-# Up to so many seconds each way.
-JITTER = 0.05
+NETWORK = Network(loss=0.05, jitter=0.05)
 
 
 async def watches_through_loss(viewer: Page, url: str, through: int | None = None) -> None:
@@ -52,9 +51,9 @@ async def test_a_browser_behind_a_relay_that_loses_and_delays_goes_on(
     publisher, viewer = await asyncio.gather(rtc(), rtc(engine))
     await publishes(publisher, token.whip, token.secret, codec="vp8")
     await until(token.live, what="the stream is live")
-    with Relay(server.media_port, share=SHARE, jitter=JITTER, seed=seed) as relay:
+    with Relay(server.media_port, NETWORK, seed=seed) as relay:
         await watches_through_loss(viewer, token.whep, relay.port)
-        assert relay.dropped > 0
+        assert relay.lost > 0
         assert (await report(viewer))["srtp"].endswith("AEAD_AES_256_GCM")
 
 
@@ -62,7 +61,7 @@ async def test_a_browser_behind_a_relay_that_loses_and_delays_goes_on(
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 async def test_aiortc_behind_a_relay_that_loses_goes_on(server: Server) -> None:
     token = await server.token("relay-aiortc")
-    relayed = Relay(server.media_port, share=SHARE, jitter=JITTER, seed=1)
+    relayed = Relay(server.media_port, NETWORK, seed=1)
     with relayed as relay, DecodeErrors() as errors:
         async with await ffmpeg.Publisher.start(token, size="640x360"), Peer() as peer:
             await until(token.live, what="ffmpeg is live")
@@ -72,7 +71,7 @@ async def test_aiortc_behind_a_relay_that_loses_goes_on(server: Server) -> None:
                 return len(peer.decoded) >= 300
 
             await until(decoded, deadline=25, what="aiortc decodes 300 pictures")
-        assert relay.dropped > 0
+        assert relay.lost > 0
     # Without repair every fourth picture would be broken. Some are: aiortc asks again only at the next gap, and
     # what the server cannot know to be lost (it reports no arrivals) comes too late.
     assert errors.count <= 15, "what is lost is to come again before aiortc gives it up"
@@ -81,7 +80,7 @@ async def test_aiortc_behind_a_relay_that_loses_goes_on(server: Server) -> None:
 async def test_a_viewer_in_a_lossy_network_namespace_goes_on(
     open_page: Open, origin: str, tmp_path: Path
 ) -> None:
-    async with behind(tmp_path, round(SHARE * 100), open_page, origin) as (viewer, url):
+    async with behind(tmp_path, round(NETWORK.loss * 100), open_page, origin) as (viewer, url):
         await watches_through_loss(viewer, url)
 
 

@@ -41,7 +41,7 @@ PAGES = {
     "livestream-ingest": ("/livestreams/{livestream}/ingest", by("ingest-server")),
     "livestream-sessions": ("/livestreams/{livestream}/sessions", by("session-row")),
     "livestream-settings": ("/livestreams/{livestream}/settings", by("reset-key")),
-    "subscribe-tokens": ("/subscribe-tokens", "main h1"),
+    "subscribe-tokens": ("/subscribe-tokens", by("tokens-empty")),
     "monitoring": ("/monitoring", by("stream-stage")),
     "monitoring-stream": ("/monitoring/stream?name=stage", "main h1"),
     "secrets": ("/settings/secrets", by("add-secret")),

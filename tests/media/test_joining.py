@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from stagecast.media.encoding import VIDEO_CODECS, VideoCodec
-from tests.media.clips import SECONDS, Sender, clip
+from tests.media.clips import FPS, SECONDS, Sender, clip
 from tests.media.house import House, receive, track, until
+
+
+def midway(sender: Sender) -> None:
+    """Wait for the middle of a group of pictures that follows another."""
+    reached = SECONDS * FPS // 2
+    until("midway", lambda: sender.keyframes >= 2 and sender.position >= reached)
 
 
 @pytest.mark.parametrize("codec", VIDEO_CODECS)
 def test_late_joiner_need_not_wait_for_the_next_keyframe(house: House, codec: VideoCodec) -> None:
     with Sender(house.publisher(codecs=[codec]), clip(codec), obeys=False) as sender:
         house.live()
-        until("the middle of a group of pictures", lambda: sender.keyframes >= 2)
-        time.sleep(SECONDS / 2)  # the clip's own clock: half of it has been sent
+        midway(sender)
         before = sender.keyframes
         viewer = house.viewer()
         seen = receive(viewer, lambda s: s.decoded >= 1)
@@ -32,8 +35,7 @@ def test_late_joiner_catches_up_with_the_present(house: House) -> None:
     pictures = [frame.data for frame in published.frames if frame.kind == "video"]
     with Sender(house.publisher(codecs=["vp8"]), published, obeys=False) as sender:
         house.live()
-        until("the middle of a group of pictures", lambda: sender.keyframes >= 2)
-        time.sleep(SECONDS / 2)
+        midway(sender)
         viewer = house.viewer()
         # It begins with pictures of the past and goes on with those of now, without a gap.
         seen = receive(viewer, lambda s: s.decoded >= 90)
@@ -45,7 +47,7 @@ def test_late_joiner_catches_up_with_the_present(house: House) -> None:
 def test_many_joiners_ask_the_publisher_for_few_keyframes(house: House) -> None:
     with Sender(house.publisher(), clip()) as sender:
         house.live()
-        time.sleep(1)
+        until("a second of pictures is sent", lambda: sender.position >= FPS)
         asked = sender.requests
         viewers = [house.viewer() for _ in range(10)]
         for viewer in viewers:

@@ -12,8 +12,8 @@ import pytest
 
 from tests.media.encoder import DEBIAN, NEWEST, RATE, Encoder, play, watched
 from tests.media.house import House
-from tests.media.relay import Relay
 from tests.media.test_rtmp import live_with
+from tests.relay import Network, Relay
 
 TS = ("-f", "mpegts")
 STREAM_ID = "cam?t=q83v&sourceId=left"
@@ -118,11 +118,11 @@ def test_no_picture_is_lost_at_ten_percent_loss(house: House) -> None:
         text=True,
     )
     house.event("admission_asked", action="play")
-    with Relay(house.engine.srt_port, seed=7, loss=0.1, delay=0.01) as relay:
+    with Relay(house.engine.srt_port, seed=7) as relay:
         through = address(house, port=relay.port, latency="120000", linger="2")
         with Encoder(through, program=NEWEST, form=TS, seconds=SECONDS) as encoder:
             live_with(house, video="h264", audio="aac")
-            relay.disturb()
+            relay.network = Network(loss=0.1, delay=0.01)
             encoder.ended(house, SECONDS + 20)
         assert relay.lost > 100
     house.event("source_ended")
