@@ -34,7 +34,7 @@ pub struct UdpSocket {
 impl UdpSocket {
     /// Bind `address`; sockets of other threads may bind it too (`SO_REUSEPORT`).
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let (socket, v6) = Self::open(address)?;
+        let socket = open(address)?;
         // As much as the system allows; `doctor` says how to allow more.
         for size in [16 << 20, 4 << 20, 1 << 20] {
             if socket.set_recv_buffer_size(size).is_ok() {
@@ -50,33 +50,8 @@ impl UdpSocket {
         // Setting and clearing the option tells whether the kernel knows it.
         let gso = set_option(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, 1200).is_ok()
             && set_option(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
-        Ok(Self { socket, v6, gso })
-    }
-
-    /// A socket for what `remote` sends to `local`, which others that are bound to its port
-    /// then get no more. It is only received from.
-    pub fn connect(local: SocketAddr, remote: SocketAddr) -> io::Result<Self> {
-        let (socket, v6) = Self::open(local)?;
-        socket.set_recv_buffer_size(1 << 20)?;
-        socket.bind(&local.into())?;
-        socket.connect(&remote.into())?;
-        let gso = false;
-        Ok(Self { socket, v6, gso })
-    }
-
-    fn open(address: SocketAddr) -> io::Result<(Socket, bool)> {
         let v6 = address.is_ipv6();
-        let domain = if v6 { Domain::IPV6 } else { Domain::IPV4 };
-        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-        socket.set_reuse_port(true)?;
-        socket.set_nonblocking(true)?;
-        if v6 {
-            socket.set_only_v6(true)?;
-            set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
-        } else {
-            set_option(&socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
-        }
-        Ok((socket, v6))
+        Ok(Self { socket, v6, gso })
     }
 
     /// The bound address.
@@ -102,6 +77,44 @@ impl AsRawFd for UdpSocket {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
+}
+
+/// A socket for what one peer sends to one of our addresses, which others that are bound to its port
+/// then get no more. It is only received from.
+#[derive(Debug)]
+pub struct PeerSocket(Socket);
+
+impl PeerSocket {
+    /// For what `remote` sends to `local`.
+    pub fn connect(local: SocketAddr, remote: SocketAddr) -> io::Result<Self> {
+        let socket = open(local)?;
+        socket.set_recv_buffer_size(1 << 20)?;
+        socket.bind(&local.into())?;
+        socket.connect(&remote.into())?;
+        Ok(Self(socket))
+    }
+}
+
+impl AsRawFd for PeerSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// A socket that is not bound yet and tells to which of our addresses a datagram came.
+fn open(address: SocketAddr) -> io::Result<Socket> {
+    let v6 = address.is_ipv6();
+    let domain = if v6 { Domain::IPV6 } else { Domain::IPV4 };
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    if v6 {
+        socket.set_only_v6(true)?;
+        set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
+    } else {
+        set_option(&socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
+    }
+    Ok(socket)
 }
 
 fn set_option(socket: &Socket, level: i32, name: i32, value: i32) -> io::Result<()> {
@@ -193,7 +206,7 @@ impl Default for Receiver {
 
 impl Receiver {
     /// Take what waits, up to a batch; zero when nothing does.
-    pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+    pub fn receive(&mut self, socket: &impl AsRawFd) -> io::Result<usize> {
         for message in &mut self.buffers.messages {
             // The kernel wrote here what it used.
             message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as u32;

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ use stagecast_proto::stun;
 use super::{MAX_PATHS, RECEIVE_TURNS, Shard};
 use crate::webrtc::mailbox::Command;
 use crate::webrtc::session::Session;
-use crate::webrtc::udp::{RECEIVE_BATCH, UdpSocket};
+use crate::webrtc::udp::RECEIVE_BATCH;
 
 /// How a datagram came to this thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,10 +47,10 @@ impl Shard {
     }
 
     /// Take what waits at a socket, which may be gone once a datagram was served; whether more may wait.
-    pub(super) fn receive_from(
+    pub(super) fn receive_from<S: AsRawFd>(
         &mut self,
         way: Way,
-        socket: impl Fn(&Self) -> Option<&UdpSocket>,
+        socket: impl Fn(&Self) -> Option<&S>,
     ) -> bool {
         let Some(mut receiver) = self.receiver.take() else {
             return false;

@@ -18,7 +18,7 @@ use stagecast_core::outbox::Path;
 
 use super::datagrams::Way;
 use super::{DIRECT, Entry, Shard};
-use crate::webrtc::udp::UdpSocket;
+use crate::webrtc::udp::PeerSocket;
 
 /// Sockets of a thread.
 const MAX_DIRECT: usize = 256;
@@ -30,7 +30,7 @@ pub(super) struct Direct {
     slot: usize,
     peer: SocketAddr,
     local: SocketAddr,
-    socket: UdpSocket,
+    socket: PeerSocket,
 }
 
 impl Shard {
@@ -54,7 +54,7 @@ impl Shard {
             return;
         }
         self.close_direct(slot);
-        let socket = match UdpSocket::connect(local, peer) {
+        let socket = match PeerSocket::connect(local, peer) {
             Ok(socket) => socket,
             Err(error) => {
                 tracing::debug!(%error, "no socket for a peer of its own");

@@ -12,9 +12,11 @@ mod datagrams;
 mod direct;
 mod frames;
 mod handshakes;
+mod messages;
 mod report;
 mod sessions;
 mod sources;
+mod timers;
 
 use std::collections::HashMap;
 use std::io;
@@ -30,22 +32,21 @@ use slab::Slab;
 use stagecast_core::figures::ThreadFigures;
 use stagecast_core::id::{SessionId, SourceKey};
 use stagecast_core::outbox::Outbox;
-use stagecast_core::session::{Credentials, Ended};
+use stagecast_core::session::Ended;
 
 pub use bind::{Sockets, bind};
 pub use report::ShardReport;
 
-use self::datagrams::Way;
 use self::direct::Direct;
 use self::handshakes::Handshakes;
 use super::alarm::Alarm;
 use super::feed::Feed;
-use super::mailbox::{Command, Inbox, PatchReply};
+use super::mailbox::Inbox;
 use super::session::Session;
-use super::tcp::{self, Connection};
+use super::tcp::Connection;
 use super::udp::{self, Receiver, UdpSocket};
 use super::wheel::Wheel;
-use crate::engine::{Patched, Shared};
+use crate::engine::Shared;
 
 /// Media threads; the two hexadecimal digits of a user fragment name one.
 pub const MAX_SHARDS: usize = 64;
@@ -217,21 +218,6 @@ impl Shard {
         })
     }
 
-    fn next_wake(&self) -> Instant {
-        let timer = self.timers.next();
-        let due = self
-            .awaited
-            .iter()
-            .filter_map(|&feed| self.feeds.get(feed)?.due)
-            .min();
-        let look = self.looks.then_some(self.next_look);
-        timer
-            .into_iter()
-            .chain(due)
-            .chain(look)
-            .fold(self.next_tick, Instant::min)
-    }
-
     fn turn(&mut self, events: &Events) {
         self.inbox.answer_bell();
         self.take_messages();
@@ -261,232 +247,6 @@ impl Shard {
         self.flush();
         if now >= self.next_tick {
             self.tick(now);
-        }
-    }
-
-    fn take_messages(&mut self) {
-        while let Some(command) = self.inbox.next() {
-            let now = Instant::now();
-            match command {
-                Command::Add { id, key, session } => self.add(id, key, session, now),
-                Command::End { session, ended } => {
-                    if let Some(&slot) = self.by_id.get(&session) {
-                        self.close(slot, ended, now);
-                    }
-                }
-                Command::Layer { session, wish } => {
-                    if let Some(&slot) = self.by_id.get(&session) {
-                        self.sessions[slot].session.set_wish(wish);
-                    }
-                }
-                Command::Patch {
-                    session,
-                    fragment,
-                    if_match,
-                    fresh,
-                    reply,
-                } => {
-                    let result = self.patch(session, &fragment, if_match.as_deref(), fresh, now);
-                    // The caller may have given up; then nobody needs the answer.
-                    let _ = reply.send(result);
-                }
-                Command::Datagram {
-                    from,
-                    source,
-                    local,
-                    bytes,
-                } => {
-                    let mut bytes = bytes;
-                    self.on_datagram(source, local, &mut bytes, Way::Thread(from), now);
-                }
-                Command::Route { source, thread } => {
-                    match thread.filter(|_| self.routes.len() < MAX_ROUTES) {
-                        Some(thread) => drop(self.routes.insert(source, thread)),
-                        None => drop(self.routes.remove(&source)),
-                    }
-                }
-                Command::Connection {
-                    stream,
-                    source,
-                    buffered,
-                } => {
-                    let connection = Connection::new(stream, source, buffered, now);
-                    if let Some(slot) = self.register(connection) {
-                        self.serve(slot);
-                    }
-                }
-                Command::Subscribe { key, thread } => self.subscribe(key, thread),
-                Command::Unsubscribe { key, thread } => {
-                    if let Some(&feed) = self.by_key.get(&key) {
-                        self.feeds[feed].subscribers.retain(|&t| t != thread);
-                        self.drop_idle(feed);
-                    }
-                }
-                Command::Begin { key, generation } => {
-                    if let Some(&feed) = self.by_key.get(&key) {
-                        self.feeds[feed].source.begin(generation);
-                    }
-                }
-                Command::Packets { key, packets } => {
-                    if let Some(&feed) = self.by_key.get(&key)
-                        && self.feeds[feed].take(packets, now).awaited
-                    {
-                        self.awaited.push(feed);
-                    }
-                }
-                Command::Finish { key } => {
-                    if let Some(&feed) = self.by_key.get(&key) {
-                        self.feeds[feed].source.end();
-                    }
-                }
-                Command::Keyframe { key, track, rid } => {
-                    if let Some(&feed) = self.by_key.get(&key) {
-                        self.want_keyframe(feed, &track, &rid, now);
-                    }
-                }
-                Command::Frame {
-                    session,
-                    track,
-                    layer,
-                    frame,
-                } => self.on_frame(session, (&track, &layer), frame, now),
-                Command::Companion {
-                    key,
-                    generation,
-                    track,
-                    frame,
-                } => self.on_companion(&key, generation, &track, frame, now),
-                Command::Ladder(news) => self.on_ladder(&news),
-                Command::ReadFrames { key, outlet } => self.read_frames(key, outlet, now),
-                Command::AskKeyframes { key } => self.ask_keyframes(&key, now),
-                Command::LeaveFrames { key, reader } => self.leave_frames(&key, reader),
-                Command::Close => self.begin_close(now),
-            }
-        }
-    }
-
-    fn add(&mut self, id: SessionId, key: SourceKey, session: Session, now: Instant) {
-        let feed = self.feed_of(key);
-        let entry = Entry {
-            id,
-            feed,
-            session,
-            paths: Vec::new(),
-            wake: None,
-            reader_wake: None,
-            reported_bytes: 0,
-        };
-        let ufrag = entry.session.ufrag().to_owned();
-        let is_viewer = entry.session.is_viewer();
-        let slot = self.sessions.insert(entry);
-        self.by_id.insert(id, slot);
-        self.by_ufrag.insert(ufrag, slot);
-        if is_viewer {
-            self.feeds[feed].readers.push(slot);
-        }
-        if self.closing.is_some() {
-            self.close(slot, Ended::Shutdown, now);
-        } else if matches!(self.sessions[slot].session, Session::Frames(_)) {
-            self.on_connected(slot, now);
-        } else {
-            self.drive(slot, now);
-        }
-    }
-
-    fn patch(
-        &mut self,
-        session: SessionId,
-        fragment: &str,
-        if_match: Option<&str>,
-        fresh: Credentials,
-        now: Instant,
-    ) -> PatchReply {
-        let slot = *self.by_id.get(&session)?;
-        let entry = &mut self.sessions[slot];
-        let before = entry.session.ufrag().to_owned();
-        let result = entry.session.patch(now, fragment, if_match, fresh);
-        let after = entry.session.ufrag().to_owned();
-        let etag = entry.session.etag();
-        if before != after {
-            self.by_ufrag.remove(&before);
-            self.by_ufrag.insert(after, slot);
-        }
-        self.drive(slot, now);
-        Some(result.map(|fragment| Patched { fragment, etag }))
-    }
-
-    fn schedule(&mut self, slot: usize, at: Instant) {
-        let Some(entry) = self.sessions.get_mut(slot) else {
-            return;
-        };
-        // An earlier timer that is already set will look again.
-        if entry.wake.is_none_or(|wake| at < wake) {
-            entry.wake = Some(at);
-            self.timers.arm(slot, at);
-        }
-    }
-
-    fn run_timers(&mut self, now: Instant) {
-        while let Some(slot) = self.timers.pop(now) {
-            let Some(entry) = self.sessions.get_mut(slot) else {
-                continue;
-            };
-            if entry.reader_wake.is_some_and(|wake| wake <= now) {
-                entry.reader_wake = None;
-                let feed = entry.feed;
-                self.deliver(feed, slot, now);
-            }
-            let Some(entry) = self.sessions.get_mut(slot) else {
-                continue;
-            };
-            if entry.wake.is_some_and(|wake| wake <= now) {
-                entry.wake = None;
-                let connected = entry.session.handle_timeout(now, &mut self.outbox);
-                if connected {
-                    self.on_connected(slot, now);
-                }
-            }
-            // Also after a delivery alone: the library must be asked for what it made of it.
-            self.drive(slot, now);
-            // The wheel has one time a session: the other one, or one that was not due yet.
-            let Some(entry) = self.sessions.get(slot) else {
-                continue;
-            };
-            for at in [entry.wake, entry.reader_wake].into_iter().flatten() {
-                self.timers.arm(slot, at);
-            }
-        }
-    }
-
-    fn tick(&mut self, now: Instant) {
-        self.next_tick = now + TICK;
-        let feeds: Vec<usize> = self.feeds.iter().map(|(i, _)| i).collect();
-        for feed in feeds {
-            for (track, layer) in self.feeds[feed].source.due_keyframe_requests(now) {
-                self.ask_keyframe(feed, track, layer, now);
-            }
-        }
-        self.watch_transcoding(now);
-        self.look_or_listen();
-        let late: Vec<usize> = self
-            .connections
-            .iter()
-            .filter(|(_, c)| !c.known && now > c.accepted + tcp::STRANGER_TIMEOUT)
-            .map(|(i, _)| i)
-            .collect();
-        for connection in late {
-            self.unregister(connection);
-        }
-        if now >= self.next_report {
-            self.next_report = now + REPORT;
-            self.report(now);
-        }
-        if self
-            .closing
-            .is_some_and(|by| self.sessions.is_empty() || now >= by)
-        {
-            self.flush();
-            self.closed = true;
         }
     }
 
