@@ -12,7 +12,7 @@ import { Notice, type Problem, problemOf } from './notice';
 import type { Part, ViewerParams } from './params';
 import css from './player.css?inline';
 import { QualityMenu } from './quality-menu';
-import { SeekBar } from './seek-bar';
+import { KEY_SECONDS, SeekBar } from './seek-bar';
 import { StatsPanel } from './stats-panel';
 import { strings } from './strings';
 import { Volume } from './volume';
@@ -349,6 +349,8 @@ class Player {
       m: () => this.#volume.toggle(),
       f: () => this.#toggleFullscreen(),
       i: () => this.#toggleStats(),
+      ArrowLeft: () => this.#seek.by(-KEY_SECONDS),
+      ArrowRight: () => this.#seek.by(KEY_SECONDS),
       ArrowUp: () => this.#volume.set(this.#volume.level + VOLUME_STEP),
       ArrowDown: () => this.#volume.set(this.#volume.level - VOLUME_STEP),
     };

@@ -55,3 +55,23 @@ test('far back it counts hours', () => {
   at(0, { start: 0, live: 7385.6 });
   expect(bar.element.textContent).toContain('-2:03:05');
 });
+
+test('keys seek by seconds, within what there is', () => {
+  at(2, { start: 0, live: 100 });
+  const slider = find<HTMLInputElement>('seek');
+  const press = (key: string) => {
+    const event = new KeyboardEvent('keydown', { key, cancelable: true });
+    slider.dispatchEvent(event);
+    return event.defaultPrevented;
+  };
+  expect(press('ArrowRight')).toBe(true);
+  expect(video.currentTime).toBe(7);
+  expect(slider.getAttribute('aria-valuetext')).toBe('-1:33');
+  press('ArrowLeft');
+  press('ArrowLeft');
+  expect(video.currentTime).toBe(0);
+  bar.by(500);
+  expect(video.currentTime).toBe(100);
+  expect(slider.getAttribute('aria-valuetext')).toBe('LIVE');
+  expect(press('Tab')).toBe(false);
+});

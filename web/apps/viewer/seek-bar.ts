@@ -5,6 +5,7 @@ import { strings } from './strings';
 
 /** Nearer than this is live. */
 const LIVE_SECONDS = 5;
+export const KEY_SECONDS = 5;
 
 export class SeekBar {
   readonly element: HTMLElement;
@@ -34,6 +35,13 @@ export class SeekBar {
       video.currentTime = Number(this.#slider.value);
       this.#render();
     });
+    // A key moves by what a person means, not by the slider's tenth of a second.
+    this.#slider.addEventListener('keydown', (event) => {
+      const seconds = { ArrowLeft: -KEY_SECONDS, ArrowRight: KEY_SECONDS }[event.key];
+      if (seconds === undefined) return;
+      event.preventDefault();
+      this.by(seconds);
+    });
     this.#live.addEventListener('click', () => {
       const now = this.#range();
       if (now) video.currentTime = now.live;
@@ -46,6 +54,15 @@ export class SeekBar {
 
   get shown(): boolean {
     return !this.#slider.hidden;
+  }
+
+  /** Seek by so many seconds, within what there is. */
+  by(seconds: number): void {
+    const range = this.#range();
+    if (!range) return;
+    const wanted = this.#video.currentTime + seconds;
+    this.#video.currentTime = Math.min(range.live, Math.max(range.start, wanted));
+    this.#render();
   }
 
   destroy(): void {
@@ -64,5 +81,9 @@ export class SeekBar {
     const level = (this.#video.currentTime - range.start) / (range.live - range.start);
     this.#slider.style.setProperty('--level', String(Math.min(1, Math.max(0, level))));
     this.#behind.textContent = strings.behind(behind);
+    this.#slider.setAttribute(
+      'aria-valuetext',
+      behind < LIVE_SECONDS ? strings.live : strings.behind(behind),
+    );
   }
 }
