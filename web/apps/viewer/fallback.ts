@@ -9,7 +9,9 @@ let lost = 0;
 /** Whether WebRTC does not work here: no support, no common codec, or a network that lets nothing through. */
 export function falls(state: WhepState): boolean {
   if (state.name === 'playing') lost = Number.NEGATIVE_INFINITY;
-  if (state.name === 'reconnecting' && !(state.cause instanceof SignallingError)) lost += 1;
+  // A network that let nothing through for so long will not do so soon.
+  if (state.name === 'reconnecting' && state.cause === 'unreachable') lost += ATTEMPTS;
+  else if (state.name === 'reconnecting' && !(state.cause instanceof SignallingError)) lost += 1;
   if (state.name !== 'ended') return lost >= ATTEMPTS;
   const { ending } = state;
   return !(ending instanceof SignallingError) || ending.status === 406;
