@@ -206,9 +206,11 @@ class Player {
 
   /** WebRTC does not work here: the same stream by HLS, a second later. */
   #fallBack(): void {
-    void this.#feed.stop();
-    this.#video.srcObject = null;
+    const webrtc = this.#feed;
     this.#feed = this.#byHls();
+    // What it says from now on counts no more, not even that it stops.
+    void webrtc.stop();
+    this.#video.srcObject = null;
     this.#quality.seekAgain();
     this.#listen();
     this.#feed.start();
