@@ -3,6 +3,9 @@ import { svelte } from '@sveltejs/vite-plugin-svelte';
 import tailwindcss from '@tailwindcss/vite';
 import { defineConfig, type Plugin } from 'vitest/config';
 
+/** Where the control plane is while the pages are served from here. */
+const SERVER = process.env.STAGECAST_URL ?? 'http://127.0.0.1:8080';
+
 /** The HTML entry behind each page path. The dashboard owns every other path. */
 const pages: Record<string, string> = {
   '/broadcaster': '/broadcaster.html',
@@ -41,7 +44,8 @@ export default defineConfig({
   server: {
     port: 5173,
     proxy: {
-      '/api': { target: process.env.STAGECAST_URL ?? 'http://127.0.0.1:8080' },
+      '/api': { target: SERVER },
+      '/viewer/playback.json': { target: SERVER },
     },
   },
   build: {

@@ -166,7 +166,8 @@ export class Connection extends Emitter<ConnectionEvents> {
     if (this.#over || this.#restarting) return;
     this.#restarting = true;
     this.emit('faltering', undefined);
-    this.#after(RESTART_MS, () => this.#lose('network'));
+    const reason = this.#connectedOnce ? 'network' : 'unreachable';
+    this.#after(RESTART_MS, () => this.#lose(reason));
     try {
       const previous = this.peer.remoteDescription?.sdp ?? '';
       const { sdp = '' } = await this.peer.createOffer({ iceRestart: true });
@@ -178,7 +179,7 @@ export class Connection extends Emitter<ConnectionEvents> {
       await this.peer.setRemoteDescription({ type: 'answer', sdp: answer });
     } catch {
       // Old credentials may still come back to life, but a new session is surer and as fast.
-      this.#lose('network');
+      this.#lose(reason);
     }
   }
 
