@@ -224,7 +224,7 @@ export class Whep extends Emitter<WhepEvents> {
       this.#silentSince = now;
     } else if (this.#live && now - this.#silentSince > RESUME_MS) {
       this.#silentSince = 0;
-      connection.fail('network');
+      connection.fail(connection.connectedOnce ? 'network' : 'unreachable');
     }
   }
 
