@@ -115,7 +115,8 @@ fn write_value(out: &mut Vec<u8>, value: &Value) {
         Value::Number(number) => marked(out, NUMBER, &number.to_be_bytes()),
         Value::Boolean(on) => marked(out, BOOLEAN, &[u8::from(*on)]),
         Value::String(text) => write_string(out, text.as_bytes()),
-        Value::Bytes(bytes) => write_string(out, bytes),
+        // There are no bytes in AMF 0, and text that is none would not read the same.
+        Value::Bytes(bytes) => write_string(out, String::from_utf8_lossy(bytes).as_bytes()),
         Value::Object(members) => {
             out.push(OBJECT);
             write_members(out, members);
@@ -155,9 +156,12 @@ fn write_string(out: &mut Vec<u8>, text: &[u8]) {
 
 fn write_members(out: &mut Vec<u8>, members: &[(String, Value)]) {
     for (name, value) in members {
-        let name = &name.as_bytes()[..name.len().min(usize::from(u16::MAX))];
-        out.extend_from_slice(&(name.len() as u16).to_be_bytes());
-        out.extend_from_slice(name);
+        let mut len = name.len().min(usize::from(u16::MAX));
+        while !name.is_char_boundary(len) {
+            len -= 1;
+        }
+        out.extend_from_slice(&(len as u16).to_be_bytes());
+        out.extend_from_slice(&name.as_bytes()[..len]);
         write_value(out, value);
     }
     out.extend_from_slice(&[0, 0, OBJECT_END]);
@@ -191,6 +195,15 @@ mod tests {
     fn objects_within_objects_without_end_are_refused() {
         let message = b"\x03\x00\x01a".repeat(1000);
         assert_eq!(read(&message), Err(AmfError::TooLarge));
+    }
+
+    #[test]
+    fn bytes_and_long_names_are_written_as_text_that_reads_the_same() {
+        let name = "a".to_owned() + &"ä".repeat(40_000);
+        let bytes = Value::Bytes(vec![0xb2, 0xe0, 0x85]);
+        let written = write(&[Value::Object(vec![(name, bytes)])]);
+        let again = read(&written).unwrap();
+        assert_eq!(write(&again), written);
     }
 
     #[test]
