@@ -48,9 +48,15 @@ test('the same quality is chosen when the stream goes on in another way', () => 
   expect(made.select.value).toBe('360p');
 });
 
-test('the quality that the address names is chosen once', () => {
-  const { made, chosen } = menu('low');
+test('the quality that the address names is chosen once, and again when there is a better one', () => {
+  const { made, chosen, pick } = menu('low');
   made.show([quality('720p', 'h'), quality('360p', 'l')]);
   made.show([quality('720p', 'h'), quality('360p', 'l')]);
   expect(chosen).toEqual([{ encodingId: 'l' }]);
+  made.show([quality('720p', 'h'), quality('360p', 'l'), quality('180p', 'q')]);
+  expect(chosen.at(-1)).toEqual({ encodingId: 'q' });
+  expect(made.select.value).toBe('180p');
+  pick('720p');
+  made.show([quality('720p', 'h'), quality('360p', 'l'), quality('180p', 'q')]);
+  expect(chosen.at(-1)).toEqual({ encodingId: 'h' });
 });

@@ -20,7 +20,7 @@ export class QualityMenu {
   readonly #choose: (selection: LayerSelection | null) => void;
   #list: readonly Quality[] = [];
   #wanted: string;
-  /** What the address asks for, until it has been found or the person has chosen. */
+  /** What the address asks for, until the person has chosen. */
   #starting: string | null;
 
   constructor(starting: string | null, choose: (selection: LayerSelection | null) => void) {
@@ -45,15 +45,16 @@ export class QualityMenu {
       this.select.replaceChildren(...[...texts].map(([value, text]) => el('option', { value }, text)));
     this.#mark();
     this.element.hidden = this.select.hidden = list.length < 2;
+    // Looked for in every list: the first one may lack layers that are only just beginning.
     const starting = this.#starting === null ? undefined : qualityNamed(list, this.#starting);
-    if (!starting) return;
-    this.#starting = null;
-    this.#select(starting.label);
+    if (starting && starting.label !== this.#wanted) this.#select(starting.label);
   }
 
   /** The stream plays by another way, which names its qualities itself: what was chosen is looked for there. */
   seekAgain(): void {
-    if (this.#wanted !== AUTO) this.#starting = this.#wanted;
+    if (this.#wanted === AUTO) return;
+    this.#starting = this.#wanted;
+    this.#wanted = AUTO;
   }
 
   #mark(): void {
