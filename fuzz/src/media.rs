@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use stagecast_core::frames::{Assembler, MAX_PAYLOAD, Pace, Packetizer, Unit};
+use stagecast_core::frames::{Assembler, MAX_PAYLOAD, Packetizer, Unit};
 use stagecast_core::ingest::config::{from_record, to_rtmp_record};
 use stagecast_core::ingest::nal;
 use stagecast_core::packet::{Format, Packet, Scale};
@@ -44,8 +44,8 @@ pub fn frames(data: &[u8]) {
     let Some((codec, mut rest)) = choice(data) else {
         return;
     };
-    let mut now = Instant::now();
-    let mut pace = Pace::new(now);
+    let began = Instant::now();
+    let mut now = began;
     let mut assembler = Assembler::new(codec.kind());
     let (mut seq, mut timestamp, mut frame_start) = (0, 0_u32, true);
     while let Some((head, after)) = rest.split_first_chunk::<2>() {
@@ -64,6 +64,7 @@ pub fn frames(data: &[u8]) {
             format: Format::plain(codec),
             arrival: now,
             capture: now,
+            media_us: (now - began).as_micros() as i64,
             resolution: info.resolution,
             scale: Scale::NONE,
             dependency: None,
@@ -74,7 +75,7 @@ pub fn frames(data: &[u8]) {
         frame_start = packet.marker;
         timestamp = timestamp.wrapping_add(if packet.marker { 3000 } else { 0 });
         let mut out = Unit::default();
-        assembler.push(packet, &mut pace, &mut out);
+        assembler.push(packet, &mut out);
         for frame in out.frames {
             assert_eq!(frame.config.codec, codec);
             assert!(!frame.data.is_empty() && frame.data.len() <= 3 * data.len());

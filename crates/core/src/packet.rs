@@ -174,6 +174,9 @@ pub struct Packet {
     pub arrival: Instant,
     /// When it was captured, on the engine's clock; never after `arrival`.
     pub capture: Instant,
+    /// The same on the publisher's timeline, in microseconds: what is learnt of its delay moves `capture`
+    /// of what follows, and not this.
+    pub media_us: i64,
     /// Width and height in pixels, when this packet tells.
     pub resolution: Option<(u16, u16)>,
     /// Which layers of a scalable stream it belongs to.

@@ -110,6 +110,7 @@ impl Scene {
                 format: format(),
                 arrival: self.now,
                 capture: self.now,
+                media_us: 0,
                 audio_level: None,
                 dependency: None,
                 payload: payload.into(),

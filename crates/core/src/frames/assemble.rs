@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use stagecast_proto::codec::Kind;
 
 use super::depacketize::Depacketizer;
-use super::timeline::{Pace, Timeline};
+use super::timeline::Timeline;
 use crate::frame::Frame;
 use crate::packet::Packet;
 
@@ -37,14 +37,14 @@ pub struct Assembler {
     /// The sequence number that comes next.
     next: Option<u64>,
     pending: BTreeMap<u64, Packet>,
-    /// RTP timestamp and capture time of the frame in the making.
-    frame: Option<(u32, Instant)>,
+    /// Timestamp, media time and capture time of the frame in the making.
+    frame: Option<(u32, i64, Instant)>,
     broken: bool,
     awaits_keyframe: bool,
 }
 
 impl Assembler {
-    /// For a layer that has seen nothing.
+    /// For a layer.
     pub fn new(kind: Kind) -> Self {
         Self {
             kind,
@@ -58,8 +58,8 @@ impl Assembler {
         }
     }
 
-    /// Take a packet in order of arrival; `pace` is that of all layers of its publisher.
-    pub fn push(&mut self, packet: Packet, pace: &mut Pace, out: &mut Unit) {
+    /// Take a packet in order of arrival.
+    pub fn push(&mut self, packet: Packet, out: &mut Unit) {
         let now = packet.arrival;
         if self.next.is_none() {
             // In the middle of a frame its beginning is not waited for.
@@ -70,7 +70,7 @@ impl Assembler {
             return;
         }
         self.pending.insert(packet.seq, packet);
-        self.drain(pace, out);
+        self.drain(out);
         while let Some((&seq, first)) = self.pending.first_key_value() {
             let waited = now.saturating_duration_since(first.arrival);
             if waited < PATIENCE && self.pending.len() < MAX_PENDING {
@@ -82,18 +82,18 @@ impl Assembler {
                 self.awaits_keyframe = true;
                 out.wants_keyframe = true;
             }
-            self.drain(pace, out);
+            self.drain(out);
         }
     }
 
-    fn drain(&mut self, pace: &mut Pace, out: &mut Unit) {
+    fn drain(&mut self, out: &mut Unit) {
         while let Some(packet) = self.next.and_then(|next| self.pending.remove(&next)) {
             self.next = Some(packet.seq + 1);
-            self.digest(&packet, pace, out);
+            self.digest(&packet, out);
         }
     }
 
-    fn digest(&mut self, packet: &Packet, pace: &mut Pace, out: &mut Unit) {
+    fn digest(&mut self, packet: &Packet, out: &mut Unit) {
         let codec = packet.format.codec;
         if self
             .depacketizer
@@ -101,20 +101,20 @@ impl Assembler {
             .is_none_or(|d| d.codec() != codec)
         {
             self.depacketizer = Some(Depacketizer::new(codec));
-            self.timeline = Some(Timeline::new(pace, self.kind, codec.clock_rate()));
+            self.timeline = Some(Timeline::new(codec));
             self.awaits_keyframe = self.kind == Kind::Video;
             self.frame = None;
         }
         if self
             .frame
-            .is_some_and(|(timestamp, _)| timestamp != packet.timestamp)
+            .is_some_and(|(timestamp, ..)| timestamp != packet.timestamp)
         {
-            self.finish(pace, out);
+            self.finish(out);
         }
         if self.frame.is_none() {
             // What was spoiled ends where another frame begins.
             self.broken &= !packet.frame_start && !packet.keyframe;
-            self.frame = Some((packet.timestamp, packet.capture));
+            self.frame = Some((packet.timestamp, packet.media_us, packet.capture));
         }
         if let Some(depacketizer) = &mut self.depacketizer
             && !self.broken
@@ -122,12 +122,12 @@ impl Assembler {
             self.broken = depacketizer.push(&packet.payload).is_err();
         }
         if packet.marker || self.kind == Kind::Audio {
-            self.finish(pace, out);
+            self.finish(out);
         }
     }
 
-    fn finish(&mut self, pace: &mut Pace, out: &mut Unit) {
-        let (Some((timestamp, capture)), Some(depacketizer)) =
+    fn finish(&mut self, out: &mut Unit) {
+        let (Some((timestamp, media_us, capture)), Some(depacketizer)) =
             (self.frame.take(), &mut self.depacketizer)
         else {
             return;
@@ -153,7 +153,7 @@ impl Assembler {
         let Some(timeline) = &mut self.timeline else {
             return;
         };
-        let pts_us = timeline.place(pace, timestamp, capture);
+        let pts_us = timeline.place(timestamp, media_us);
         out.frames.push(Frame {
             config: config.clone(),
             pts_us,

@@ -17,4 +17,4 @@ pub use assemble::{Assembler, Unit};
 pub use face::{Face, FaceLayer, FaceTrack};
 pub use packetize::{MAX_PAYLOAD, Packetizer};
 pub use publisher::FramePublisher;
-pub use timeline::{Pace, Timeline, settle};
+pub use timeline::{Timeline, settle};

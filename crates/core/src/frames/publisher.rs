@@ -165,6 +165,7 @@ impl Layer {
                 format,
                 arrival: now,
                 capture: frame.capture,
+                media_us: shown,
                 audio_level: None,
                 dependency: None,
                 payload,

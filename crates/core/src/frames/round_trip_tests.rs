@@ -8,7 +8,7 @@ use stagecast_proto::codec::config::{av1, avc, hevc, opus, vpx};
 
 use super::*;
 use crate::frame::Config;
-use crate::frames::{FramePublisher, Pace};
+use crate::frames::FramePublisher;
 use crate::hub::ring::Limits;
 use crate::hub::{Inbound, Source};
 use crate::id::SourceKey;
@@ -124,12 +124,11 @@ fn packets(frames: &[Frame]) -> Vec<Packet> {
     out
 }
 
-fn assemble(kind: Kind, epoch: Instant, packets: &[Packet]) -> Unit {
+fn assemble(kind: Kind, packets: &[Packet]) -> Unit {
     let mut assembler = Assembler::new(kind);
-    let mut pace = Pace::new(epoch);
     let mut out = Unit::default();
     for packet in packets {
-        assembler.push(packet.clone(), &mut pace, &mut out);
+        assembler.push(packet.clone(), &mut out);
     }
     out
 }
@@ -179,7 +178,7 @@ fn every_codec(sizes: &[Vec<usize>]) {
         let sent = frames(codec, t0, &sizes);
         let packets = packets(&sent);
         assert!(packets.iter().all(|p| p.payload.len() <= 1200), "{codec:?}");
-        let got = assemble(codec.kind(), t0, &packets);
+        let got = assemble(codec.kind(), &packets);
         assert_same(&sent, &got.frames);
         assert!(!got.wants_keyframe, "{codec:?}");
     }
@@ -203,7 +202,7 @@ fn reordered_packets_are_put_in_order() {
     let mut packets = packets(&sent);
     packets.swap(1, 3);
     packets.swap(4, 6);
-    assert_same(&sent, &assemble(Kind::Video, t0, &packets).frames);
+    assert_same(&sent, &assemble(Kind::Video, &packets).frames);
 }
 
 #[test]
@@ -220,7 +219,7 @@ fn lost_packet_costs_what_follows_up_to_the_next_keyframe() {
         .position(|p| p.capture == sent[2].capture)
         .unwrap();
     packets.remove(gone + 1);
-    let got = assemble(Kind::Video, t0, &packets);
+    let got = assemble(Kind::Video, &packets);
     assert!(got.wants_keyframe);
     let times: Vec<_> = got.frames.iter().map(|f| f.pts_us / 40_000).collect();
     assert_eq!(times, [0, 1, 7, 8, 9]);
@@ -233,7 +232,7 @@ fn repaired_packet_within_the_patience_costs_nothing() {
     let mut packets = packets(&sent);
     let repaired = packets.remove(4);
     packets.insert(6, repaired);
-    let got = assemble(Kind::Video, t0, &packets);
+    let got = assemble(Kind::Video, &packets);
     assert_same(&sent, &got.frames);
     assert!(!got.wants_keyframe);
 }
@@ -245,7 +244,7 @@ fn lost_audio_is_a_gap_and_no_more() {
     let sent = frames(Codec::Opus, t0, &sizes);
     let mut packets = packets(&sent);
     packets.remove(3);
-    let got = assemble(Kind::Audio, t0, &packets);
+    let got = assemble(Kind::Audio, &packets);
     let times: Vec<_> = got.frames.iter().map(|f| f.pts_us / 20_000).collect();
     assert_eq!(times, (0..20).filter(|t| *t != 3).collect::<Vec<i64>>());
     assert!(!got.wants_keyframe);
@@ -259,7 +258,7 @@ fn start_in_the_middle_of_a_frame_waits_for_a_keyframe() {
     sent[2].data = data(Codec::Av1, &key, &[4000]).into();
     sent[2].keyframe = true;
     let packets = packets(&sent);
-    let got = assemble(Kind::Video, t0, &packets[2..]);
+    let got = assemble(Kind::Video, &packets[2..]);
     assert!(got.wants_keyframe);
     assert_same(&sent[2..], &got.frames);
 }
@@ -280,7 +279,6 @@ proptest! {
         let t0 = Instant::now();
         for codec in Codec::ALL {
             let mut assembler = Assembler::new(codec.kind());
-            let mut pace = Pace::new(t0);
             let mut out = Unit::default();
             for (seq, payload) in payloads.iter().enumerate() {
                 assembler.push(
@@ -293,6 +291,7 @@ proptest! {
                         format: crate::packet::Format::plain(codec),
                         arrival: t0,
                         capture: t0,
+                        media_us: 0,
                         audio_level: None,
                         resolution: None,
                         scale: crate::packet::Scale::NONE,
@@ -300,7 +299,6 @@ proptest! {
                         padding: 0,
                         payload: payload.as_slice().into(),
                     },
-                    &mut pace,
                     &mut out,
                 );
             }

@@ -374,6 +374,7 @@ mod tests {
             format: Format::plain(Codec::H264),
             arrival: at,
             capture: at,
+            media_us: 0,
             resolution: None,
             scale: Scale::NONE,
             dependency: None,

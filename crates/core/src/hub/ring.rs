@@ -171,6 +171,7 @@ mod tests {
             format: Format::plain(Codec::Vp8),
             arrival: at,
             capture: at,
+            media_us: 0,
             resolution: None,
             scale: Scale::NONE,
             dependency: None,

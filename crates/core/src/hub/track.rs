@@ -257,6 +257,8 @@ pub struct Inbound {
     pub arrival: Instant,
     /// When it was captured.
     pub capture: Instant,
+    /// The same on the publisher's timeline, in microseconds.
+    pub media_us: i64,
     /// Audio level (RFC 6464).
     pub audio_level: Option<(i8, bool)>,
     /// Value of the dependency descriptor, where the publisher sends it.
@@ -315,6 +317,7 @@ impl Layer {
             format: inbound.format,
             arrival: inbound.arrival,
             capture: inbound.capture,
+            media_us: inbound.media_us,
             resolution: layer_size.or(info.resolution),
             scale,
             // Other codecs say in their payload what a receiver must know.
@@ -402,6 +405,7 @@ mod tests {
             format: Format::plain(Codec::H264),
             arrival: at,
             capture: at,
+            media_us: 0,
             audio_level: None,
             dependency: None,
             payload: payload.into(),

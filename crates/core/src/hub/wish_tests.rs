@@ -28,6 +28,7 @@ fn simulcast(now: Instant) -> Source {
                 format: Format::plain(Codec::Vp8),
                 arrival: at,
                 capture: at,
+                media_us: 0,
                 audio_level: None,
                 dependency: None,
                 payload: payload.into(),

@@ -143,12 +143,22 @@ impl Publisher {
             Event::RtpPacket(packet) => return self.on_packet(packet),
             Event::SenderFeedback(feedback) => {
                 let info = feedback.sender_info;
-                let (clock, streams) = (&mut self.clock, &mut self.streams);
-                if let Some(stream) = streams.iter_mut().find(|s| s.ssrc == info.ssrc) {
+                let tracks = &self.tracks;
+                let same =
+                    |s: &Stream| tracks[s.track].mid == feedback.mid && s.rid == feedback.rid;
+                // A report may come before a layer's first packet, and then tells of it.
+                let index = match self.streams.iter().position(same) {
+                    Some(index) => Some(index).filter(|i| self.streams[*i].ssrc == info.ssrc),
+                    None => self.stream_of(info.ssrc),
+                };
+                if let Some(index) = index {
                     let timestamp = info.rtp_time.numer() as u32;
-                    stream
-                        .clock
-                        .on_report(clock, timestamp, info.ntp_time, feedback.received_at);
+                    self.streams[index].clock.on_report(
+                        &mut self.clock,
+                        timestamp,
+                        info.ntp_time,
+                        feedback.received_at,
+                    );
                 }
             }
             Event::MediaIngressStats(stats) => {
@@ -254,13 +264,15 @@ impl Publisher {
         let values = &packet.header.ext_vals;
         let level = values.audio_level;
         let dependency = values.user_values.get_arc::<DependencyValue>();
+        let place = stream.clock.place(&mut self.clock, timestamp, arrival);
         let inbound = Inbound {
             seq,
             timestamp,
             marker: packet.header.marker,
             format,
             arrival,
-            capture: stream.clock.capture(&mut self.clock, timestamp, arrival),
+            capture: place.capture,
+            media_us: place.media_us,
             audio_level: level.map(|l| (l, values.voice_activity.unwrap_or(false))),
             dependency: dependency.map(|d| Arc::clone(&d.0)),
             payload: packet.payload,
@@ -288,22 +300,30 @@ impl Publisher {
         } else {
             90_000
         };
+        // The same layer under a new SSRC replaces the old one.
+        self.streams.retain(|s| !(s.track == track && s.rid == rid));
+        let leads = self.leads(track);
         let stream = Stream {
             ssrc,
             track,
             rid,
             name: rid.map_or_else(|| Arc::from(""), |r| Arc::from(&*r)),
-            clock: LayerClock::new(rate),
+            clock: LayerClock::new(rate, leads),
             format: None,
             first_seq: None,
             highest_seq: 0,
             received: 0,
             stats: None,
         };
-        // The same layer under a new SSRC replaces the old one.
-        self.streams.retain(|s| !(s.track == track && s.rid == rid));
         self.streams.push(stream);
         Some(self.streams.len() - 1)
+    }
+
+    /// Whether a new stream of a track is the one that others are placed by: sound, where there is any.
+    fn leads(&self, track: usize) -> bool {
+        let is_sound = |track: &PublishedTrack| track.kind == Kind::Audio;
+        !self.streams.iter().any(|s| s.clock.leads())
+            && (is_sound(&self.tracks[track]) || !self.tracks.iter().any(is_sound))
     }
 
     fn format_of(&self, pt: Pt) -> Option<Format> {

@@ -174,6 +174,7 @@ impl Scene {
                 },
                 arrival: self.now,
                 capture: self.now,
+                media_us: 0,
                 audio_level: None,
                 dependency: None,
                 payload: payload.into(),

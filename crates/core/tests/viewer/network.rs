@@ -35,6 +35,7 @@ impl Scene {
                     },
                     arrival: self.now,
                     capture: self.now,
+                    media_us: 0,
                     payload: payload.into(),
                     audio_level: None,
                     dependency: None,

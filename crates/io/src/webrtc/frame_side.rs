@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stagecast_core::frame::Frame;
-use stagecast_core::frames::{
-    Assembler, Face, FaceLayer, FaceTrack, FramePublisher, Pace, Unit, settle,
-};
+use stagecast_core::frames::{Assembler, Face, FaceLayer, FaceTrack, FramePublisher, Unit, settle};
 use stagecast_core::hub::ring::Limits;
 use stagecast_core::hub::{Inbound, Source};
 use stagecast_core::packet::Packet;
@@ -15,8 +13,6 @@ use stagecast_core::{Codec, Kind};
 
 use crate::frames::{FrameEvent, Needs, Outlet};
 
-/// Before it the timeline of a tap begins, so that cached packets have times above zero.
-const HEAD_START: Duration = Duration::from_secs(10);
 /// How long a transcoder goes on after the last reader who needed it.
 const LINGER: Duration = Duration::from_secs(10);
 
@@ -54,7 +50,6 @@ struct RungState {
 /// Packets into frames, for all layers of a source.
 #[derive(Debug)]
 struct Tap {
-    pace: Pace,
     layers: Vec<(Arc<str>, Arc<str>, Assembler)>,
 }
 
@@ -224,17 +219,14 @@ impl FrameSide {
 
     /// Begin to put frames together from packets, with those that late readers start from. Gives
     /// the layers that need a keyframe for it.
-    pub fn open_tap(&mut self, source: &Source, now: Instant) -> Vec<WantsKeyframe> {
+    pub fn open_tap(&mut self, source: &Source) -> Vec<WantsKeyframe> {
         if self.tap.is_some() {
             return Vec::new();
         }
-        // Times count anew: what transcoders made of an earlier tap is older than none of it.
+        // What transcoders made of an earlier tap is forgotten with its frames.
         self.companion_times.clear();
         self.rungs.clear();
-        self.tap = Some(Tap {
-            pace: Pace::new(now.checked_sub(HEAD_START).unwrap_or(now)),
-            layers: Vec::new(),
-        });
+        self.tap = Some(Tap { layers: Vec::new() });
         let mut cached = Vec::new();
         let mut wanted = Vec::new();
         for track in &source.tracks {
@@ -280,7 +272,7 @@ impl FrameSide {
         });
         let now = packet.arrival;
         let mut unit = Unit::default();
-        tap.layers[index].2.push(packet, &mut tap.pace, &mut unit);
+        tap.layers[index].2.push(packet, &mut unit);
         for frame in &unit.frames {
             self.push(track, rid, frame, now);
         }
@@ -399,11 +391,11 @@ mod tests {
         let mut side = FrameSide::new(limits);
         let source = Source::new(SourceKey::new("a/s", None), limits);
         let track = Arc::from("audio-aac");
-        side.open_tap(&source, Instant::now());
+        side.open_tap(&source);
         assert!(side.is_news(&track, &sound(300_000_000)));
         assert!(!side.is_news(&track, &sound(10_000_000)));
         side.detach(1, false);
-        side.open_tap(&source, Instant::now());
+        side.open_tap(&source);
         assert!(side.is_news(&track, &sound(10_000_000)));
     }
 }

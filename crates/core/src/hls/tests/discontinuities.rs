@@ -112,3 +112,33 @@ fn another_publisher_with_another_picture_is_one_discontinuity() {
         assert_eq!(playlist.matches("#EXT-X-MAP").count(), 2);
     }
 }
+
+#[test]
+fn date_is_put_right_when_a_publisher_has_made_up_for_its_late_start() {
+    for (track, codec) in [("video", Codec::H264), ("audio", Codec::Opus)] {
+        let mut house = House::new(Settings::default());
+        let config = config(codec, AVC);
+        for n in 0..500_i64 {
+            let pts_us = n * 20_000;
+            // It comes at twice the speed for a while, and only then is it known when it was captured.
+            let late_us = (900_000 - pts_us / 2).max(0);
+            let captured = (pts_us + late_us).cast_unsigned();
+            let frame = Frame {
+                config: Arc::clone(&config),
+                pts_us,
+                dts_us: pts_us,
+                keyframe: n % 50 == 0,
+                capture: house.began + Duration::from_micros(captured),
+                data: [7; 200].as_slice().into(),
+            };
+            house.muxer.push(track, "", &frame);
+            house.look();
+        }
+        let segments = &house.view(track).segments;
+        let last = segments.last().expect("segments");
+        let before = segments[..segments.len() - 1].iter();
+        let at_us: i64 = before.map(|segment| segment.duration_us).sum();
+        let off = last.head.captured_us - UNIX_US - at_us;
+        assert!(off.abs() <= 100_000, "{track}: {off}");
+    }
+}

@@ -144,7 +144,7 @@ impl Shard {
         let entry = &mut self.feeds[feed];
         let mut wanted = Vec::new();
         if packets {
-            wanted = entry.frames.open_tap(&entry.source, now);
+            wanted = entry.frames.open_tap(&entry.source);
         }
         let generation = live.then_some(entry.source.generation);
         entry.frames.attach(outlet, generation);
@@ -174,11 +174,11 @@ impl Shard {
     }
 
     /// A publisher has taken over a source whose frames are read.
-    pub(super) fn begin_frames(&mut self, feed: usize, generation: u32, now: Instant) {
+    pub(super) fn begin_frames(&mut self, feed: usize, generation: u32) {
         self.feeds[feed].frames.begin(generation);
         if self.feeds[feed].frames.has_readers() && !self.publishes_frames(feed) {
             let entry = &mut self.feeds[feed];
-            entry.frames.open_tap(&entry.source, now);
+            entry.frames.open_tap(&entry.source);
         }
     }
 

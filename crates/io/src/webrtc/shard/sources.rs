@@ -96,7 +96,7 @@ impl Shard {
         let former = entry.publisher.replace(slot);
         entry.outbox.clear();
         entry.source.begin(generation);
-        self.begin_frames(feed, generation, now);
+        self.begin_frames(feed, generation);
         let entry = &mut self.feeds[feed];
         let key = entry.source.key.clone();
         for &thread in &entry.subscribers {
