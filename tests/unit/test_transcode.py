@@ -95,6 +95,34 @@ def test_gap_in_the_source_is_a_gap_in_what_is_made() -> None:
     assert 980_000 <= largest <= 1_080_000
 
 
+@pytest.mark.parametrize("step_us", [400, -400, 80_000, -80_000])
+def test_sound_follows_a_source_that_moves_without_a_gap(step_us: int) -> None:
+    config, frames = encoded("opus")
+    # A few hundred microseconds a frame up to the beep, or all at once.
+    each = abs(step_us) < 1000
+    moved = [
+        Frame(7, frame.pts_us + step_us * (min(index, 34) if each else index > 20), frame.data)
+        for index, frame in enumerate(frames)
+    ]
+    transcoder = Transcoder(config, "opus", "aac")
+    out = [piece for frame in moved for piece in transcoder.feed(frame)]
+    before, after = beep("opus", config, moved), beep("aac", transcoder.config, out)
+    print(f"opus {before * 1000:.1f} ms, aac {after * 1000:.1f} ms")
+    assert abs(after - before) < 0.015
+    steps = {b.pts_us - a.pts_us for a, b in pairwise(out)}
+    assert all(abs(step - 1_000_000 * 1024 / 48_000) <= 1 for step in steps), steps
+
+
+def test_sound_that_was_lost_is_silence() -> None:
+    config, frames = encoded("opus")
+    transcoder = Transcoder(config, "opus", "aac")
+    heard = frames[:10] + frames[20:]
+    out = [piece for frame in heard for piece in transcoder.feed(frame)]
+    assert abs(beep("aac", transcoder.config, out) - _BEEP_AT) < 0.015
+    steps = {b.pts_us - a.pts_us for a, b in pairwise(out)}
+    assert all(abs(step - 1_000_000 * 1024 / 48_000) <= 1 for step in steps), steps
+
+
 def test_frame_that_cannot_be_decoded_is_left_out() -> None:
     config, frames = encoded("aac")
     frames[30] = Frame(7, frames[30].pts_us, b"\xff" * 40)

@@ -1,8 +1,9 @@
 """AAC to Opus and back, on the source's own timeline.
 
-Times are counted in samples from an anchor, because those of a publisher are rounded to milliseconds, and the
-anchor is set anew when they leave it by more than a gap of sound. An encoder's delay is taken off: ffmpeg's
-encoders tell it by the time of their first packet.
+What comes out has no gaps: where the source's times leave the count of its samples, because they are rounded to
+milliseconds, clocks drift or a track is put in step with another, sound is stretched or squeezed by as much, too
+little to be heard, and silence stands for what was lost. Only where the timeline jumps an encoder begins anew. Its
+delay is taken off: ffmpeg's encoders tell it by the time of their first packet.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Any, Protocol, cast
 import av.error
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
-from av.audio.resampler import AudioResampler
 from av.codec.context import CodecContext
+from av.filter import Graph
 from av.packet import Packet
 
 from stagecast.workers.connection import Config, Connection, End, Frame
@@ -24,7 +25,10 @@ from stagecast.workers.connection import Config, Connection, End, Frame
 _RATE = 48_000
 _CHANNELS = 2
 _MICROSECONDS = 1_000_000
-_MAX_DRIFT_US = 60_000
+# The timeline has jumped.
+_JUMP_US = 500_000
+# Stretching by 3 % at most follows the source's slow moves; a step of more is filled with silence or cut.
+_KEEP_IN_STEP = "flags=res:min_comp=0.003:comp_duration=0.5:max_soft_comp=0.03:min_hard_comp=0.05"
 _MAX_ERRORS = 50
 
 _DECODERS = {"aac": "aac", "opus": "opus"}
@@ -55,11 +59,9 @@ class Transcoder:
             decoder.sample_rate = _RATE
             decoder.layout = "stereo"
         self._decoder = cast("_Decodes", decoder)
-        self._started = False
         self._errors = 0
-        self._anchor_us = 0
-        self._samples = 0
-        self._rate: int = _RATE
+        self._next_us = 0
+        self._form: tuple[int, str, str] | None = None
         self._open_encoder()
 
     @property
@@ -79,27 +81,38 @@ class Transcoder:
         self._errors = 0
         at = frame.pts_us
         for sound in sounds:
-            rate = int(sound.sample_rate)
-            self._place(at, rate)
-            sound.pts = self._samples
-            sound.time_base = Fraction(1, rate)
-            self._samples += int(sound.samples)
-            at += int(sound.samples) * _MICROSECONDS // rate
+            self._place(sound, at)
+            sound.pts, sound.time_base = at, Fraction(1, _MICROSECONDS)
+            at += int(sound.samples) * _MICROSECONDS // int(sound.sample_rate)
+            self._next_us = at
             yield from self._encode(sound)
 
-    def _place(self, pts_us: int, rate: int) -> None:
-        """Go on counting, or begin anew where the publisher's time is."""
-        expected: int = self._anchor_us + self._samples * _MICROSECONDS // self._rate
-        on_time = abs(pts_us - expected) <= _MAX_DRIFT_US and rate == self._rate
-        if self._started and on_time:
+    def _place(self, sound: AudioFrame, at: int) -> None:
+        """Begin anew where the timeline jumps or sound of another form begins."""
+        form = (int(sound.sample_rate), sound.format.name, sound.layout.name)
+        if form == self._form and abs(at - self._next_us) <= _JUMP_US:
             return
-        if self._started:
+        if self._form is not None:
             self._open_encoder()
-        self._started = True
-        self._anchor_us, self._samples, self._rate = pts_us, 0, rate
+        self._form = form
+        _, encoded, samples, _, _ = _ENCODERS[self._encoded]
+        graph = Graph()
+        graph.link_nodes(
+            graph.add_abuffer(
+                sample_rate=form[0],
+                format=form[1],
+                layout=form[2],
+                time_base=Fraction(1, _MICROSECONDS),
+            ),
+            graph.add("aresample", f"{_RATE}:{_KEEP_IN_STEP}"),
+            graph.add("aformat", f"sample_fmts={encoded}:channel_layouts=stereo"),
+            graph.add("abuffersink"),
+        ).configure()
+        graph.set_audio_frame_size(samples)
+        self._graph = graph
 
     def _open_encoder(self) -> None:
-        name, form, samples, bit_rate, options = _ENCODERS[self._encoded]
+        name, form, _, bit_rate, options = _ENCODERS[self._encoded]
         encoder = cast("AudioCodecContext", CodecContext.create(name, "w"))
         encoder.sample_rate = _RATE
         encoder.layout = "stereo"
@@ -110,14 +123,19 @@ class Transcoder:
         encoder.open()
         self._encoder_context = encoder
         self._encoder = cast("_Encodes", encoder)
-        self._resampler = AudioResampler(form, "stereo", _RATE, samples)
 
     def _encode(self, sound: AudioFrame) -> Iterator[Frame]:
-        for piece in self._resampler.resample(sound):
+        self._graph.push(sound)
+        while (piece := self._pull()) is not None:
             for packet in self._encoder.encode(piece):
-                ticks = packet.pts or 0
-                at = self._anchor_us + ticks * _MICROSECONDS // _RATE
+                at = (packet.pts or 0) * _MICROSECONDS // _RATE
                 yield Frame(self._config.generation, at, bytes(packet))
+
+    def _pull(self) -> AudioFrame | None:
+        try:
+            return cast("AudioFrame", self._graph.pull())
+        except (BlockingIOError, EOFError):
+            return None
 
     def _record(self) -> bytes:
         if self._encoded == "aac":
