@@ -17,11 +17,19 @@ class Publisher:
         self._process = process
 
     @classmethod
-    async def start(cls, token: Token, *, size: str = "1280x720", gop: int = 30) -> Self:
+    async def start(
+        cls,
+        token: Token,
+        *,
+        size: str = "1280x720",
+        gop: int = 30,
+        picture: str = "testsrc2=size={size}:rate=30",
+        sound: str = "sine=frequency=440:sample_rate=48000",
+    ) -> Self:
         arguments = [
             *("-hide_banner", "-loglevel", "warning", "-re"),
-            *("-f", "lavfi", "-i", f"testsrc2=size={size}:rate=30"),
-            *("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"),
+            *("-f", "lavfi", "-i", picture.format(size=size)),
+            *("-f", "lavfi", "-i", sound),
             *("-c:v", "libx264", "-profile:v", "baseline", "-preset", "ultrafast"),
             *("-tune", "zerolatency", "-pix_fmt", "yuv420p", "-bf", "0", "-g", str(gop)),
             *("-b:v", "1500k", "-c:a", "libopus", "-ac", "2", "-ar", "48000", "-b:a", "64k"),

@@ -53,12 +53,13 @@ async def sending(
     address: str,
     *encoding: str,
     format: str = "flv",  # noqa: A002  (ffmpeg's word)
+    source: str = "testsrc=size=1280x720 [out0]; sine=frequency=500 [out1]",
 ) -> AsyncGenerator[asyncio.subprocess.Process]:
     """The product text's ffmpeg command, with this address."""
     process = await asyncio.create_subprocess_exec(
         get_ffmpeg_exe(),
         *("-hide_banner", "-loglevel", "error", "-re", "-f", "lavfi"),
-        *("-i", "testsrc=size=1280x720 [out0]; sine=frequency=500 [out1]"),
+        *("-i", source),
         *(encoding or ("-acodec", "aac", "-vcodec", "h264")),
         *("-f", format, address),
         stdin=asyncio.subprocess.PIPE,
