@@ -107,6 +107,21 @@ async def test_dashboard_gets_figures(app: App, listening: str) -> None:
         assert figures["streams"][0]["codecs"] == {"video": "vp8", "audio": "opus"}
 
 
+async def test_dashboard_is_warned_of_b_frames(app: App, listening: str) -> None:
+    await app.go_live((await app.publish_token())["token"])
+    ((stream, _), session) = next(iter(app.core.live.items()))
+    layer = {"layer": "", "ssrc": 0, "bitrate_bps": 1, "packets": 1, "packets_lost": 0}
+    async with dashboard(app, listening) as events:
+        await events.named("hello")
+        for b_frames in (False, True):
+            video = {"track": "video", "kind": "video", "codec": "h264"}
+            tracks = [{**video, "layers": [{**layer, "b_frames": b_frames}]}]
+            source = {"stream": stream, "source": None, "session": session, "tracks": tracks}
+            app.core.figures_json = {"at": 1.0, "sources": [source]}
+            app.state.engine.refresh()
+            assert (await events.named("figures"))["streams"][0]["bFrames"] is b_frames
+
+
 async def test_events_end_soon_after_logging_out(
     app: App, listening: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,13 +11,13 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from tests.e2e import ffmpeg
 from tests.e2e.browser import Page
 from tests.e2e.conftest import Open
 from tests.e2e.dashboard import PASSWORD, add_token, by, choose_password, log_in
 from tests.e2e.deadline import until
 from tests.e2e.player import plays, sounds
-from tests.e2e.server import Server, Token
+from tests.e2e.server import Server
+from tests.e2e.test_livestreams import sending
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -149,15 +149,15 @@ async def test_a_livestream_is_made_sent_to_reset_disabled_and_deleted(
     await page.wait(by("confirm-dialog"), hidden=True)
     assert await _key(page) != key
 
-    livestream = await page.attribute(by("livestream-id"), "data-value")
-    assert livestream is not None
-    api = await fresh.api()
+    await page.wait(by("livestream-id"))
     secret = await _key(page, shown=True)
-    token = Token(fresh, livestream, "", api.account, secret)
-    async with await ffmpeg.Publisher.start(token, size="640x360"):
+    b_frames = ("-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-pix_fmt", "yuv420p")
+    source = "testsrc=size=640x360 [out0]; sine=frequency=500 [out1]"
+    async with sending(server + secret, *b_frames, "-c:a", "aac", source=source):
         await page.click(by("tab-overview"))
         await page.wait(by("status-live"))
         await page.wait(by("livestream-preview"))
+        await page.wait(by("b-frames"))
         await page.click(by("tab-settings"))
         await page.click(by("livestream-enabled"))
         await page.click(by("confirm-yes"))

@@ -80,6 +80,23 @@ async def test_av1_by_rtmp_is_decoded_by_whep_in_chromium(
         await watches(viewer, made.whip_token(server).whep)
 
 
+async def test_b_frames_play_by_whep_and_the_viewer_is_told(
+    livestreams: Livestreams, server: Server, rtc: Open
+) -> None:
+    made = await livestreams.create("whep-b-frames")
+    b_frames = ("-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", *PICTURE)
+    async with sending(made.fields["ingest_server"] + made.key, *b_frames, *AAC):
+        await goes_live(livestreams, made)
+        viewer = await rtc("chromium")
+
+        # What comes in is measured once a second.
+        async def told() -> bool:
+            answer = await watches(viewer, made.whip_token(server).whep)
+            return "B-frames" in (answer["warning"] or "")
+
+        await until(told, what="the viewer is told of B-frames")
+
+
 async def test_an_encoder_that_comes_back_continues_the_playlist_with_a_discontinuity(
     livestreams: Livestreams,
 ) -> None:

@@ -496,8 +496,12 @@ def _bitrate(feed: Feed, kind: str) -> float:
     )
 
 
+def video_layers(feed: Feed) -> list[LayerFigures]:
+    tracks = feed.figures.tracks if feed.figures else []
+    return [layer for track in tracks if track.kind == "video" for layer in track.layers]
+
+
 def top_layer(feed: Feed) -> LayerFigures | None:
     """The video layer with the most pixels, or None without video."""
-    tracks = feed.figures.tracks if feed.figures else []
-    layers = [layer for track in tracks if track.kind == "video" for layer in track.layers]
+    layers = video_layers(feed)
     return max(layers, key=lambda layer: ((layer.height or 0), layer.bitrate_bps), default=None)

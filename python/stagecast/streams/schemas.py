@@ -222,6 +222,9 @@ class StreamFigures(Schema):
     packet_loss: float | None
     rtt_ms: float | None
     codecs: FigureCodecs
+    b_frames: bool = Field(
+        description="Whether its video has B-frames, of which WebRTC viewers get fewer pictures."
+    )
 
 
 class FiguresEvent(Schema):

@@ -8,7 +8,7 @@ from typing import Any
 from stagecast.kit.clock import from_unix, utc_now
 from stagecast.media.engine import Engine
 from stagecast.media.figures import TrackFigures
-from stagecast.streams.live import Feed, LiveStreams, Stream, top_layer
+from stagecast.streams.live import Feed, LiveStreams, Stream, top_layer, video_layers
 from stagecast.streams.schemas import (
     BitRate,
     EncodingDetails,
@@ -197,6 +197,7 @@ def stream_figures(stream: Stream) -> StreamFigures:
         packet_loss=connection.loss if connection else None,
         rtt_ms=connection.rtt_ms if connection else None,
         codecs=FigureCodecs(video=codecs.get("video"), audio=codecs.get("audio")),
+        b_frames=any(layer.b_frames for feed in feeds for layer in video_layers(feed)),
     )
 
 

@@ -64,7 +64,8 @@ async function signal(url, token, through, munge) {
   resource = new URL(response.headers.get('Location'), url).href;
   const sdp = token ? generous(body) : body;
   await connection.setRemoteDescription({ type: 'answer', sdp: through ? detour(sdp, through) : sdp });
-  return { status: 201, resource, etag: response.headers.get('ETag'), link: response.headers.get('Link') };
+  const [etag, link, warning] = ['ETag', 'Link', 'Warning'].map((name) => response.headers.get(name));
+  return { status: 201, resource, etag, link, warning };
 }
 
 function prefer(transceiver, kind, codec) {

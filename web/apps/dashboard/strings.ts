@@ -453,6 +453,9 @@ export const strings = {
 
   monitoring: {
     title: 'Live monitoring',
+    bFrames: 'The encoder sends B-frames',
+    bFramesText:
+      'WebRTC cannot show them: viewers by WebRTC get fewer pictures, HLS players get all. Turn B-frames off in the encoder.',
     text: 'What is live now, and what ended within the last hour.',
     search: 'Search stream name',
     state: 'State',

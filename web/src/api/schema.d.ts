@@ -3186,6 +3186,11 @@ export interface components {
             /** Rttms */
             rttMs: number | null;
             codecs: components["schemas"]["FigureCodecs"];
+            /**
+             * Bframes
+             * @description Whether its video has B-frames, of which WebRTC viewers get fewer pictures.
+             */
+            bFrames: boolean;
         };
         /**
          * StreamSortBy
