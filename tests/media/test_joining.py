@@ -6,7 +6,7 @@ import pytest
 
 from stagecast.media.encoding import VIDEO_CODECS, VideoCodec
 from tests.media.clips import FPS, SECONDS, Sender, clip
-from tests.media.house import House, receive, track, until
+from tests.media.house import STREAM, House, receive, track, until
 
 
 def midway(sender: Sender) -> None:
@@ -66,3 +66,29 @@ def test_joiners_disturb_nobody(house: House) -> None:
         assert all(frame.contiguous for frame in seen.video[1:])
         assert seen.errors == 0
         assert track(first)["packets_lost"] == 0
+
+
+def test_a_crowd_is_spread_over_the_media_threads(house: House) -> None:
+    def shares() -> list[int]:
+        return sorted(thread["sessions"] for thread in house.figures()["threads"])
+
+    with Sender(house.publisher(), clip()):
+        house.live()
+        offer = house.client("watch").offer
+
+        def join(count: int) -> list[str]:
+            view = house.engine.view
+            return [
+                view(stream=STREAM, source=None, offer=offer, local=True).session
+                for _ in range(count)
+            ]
+
+        crowd = join(100)
+        until("few stay with their publisher", lambda: shares() == [0, 101])
+        crowd += join(200)
+        until("many are spread", lambda: shares() == [150, 151])
+        for session in crowd:
+            house.engine.end_session(session, "over")
+        until("all are gone", lambda: shares() == [0, 1])
+        join(20)
+        until("the next few stay with their publisher", lambda: shares() == [0, 21])

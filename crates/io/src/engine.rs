@@ -265,6 +265,7 @@ impl Shared {
         session: Session,
     ) -> Result<(), EngineError> {
         lock(&self.placed).insert(id, thread);
+        self.loads[thread].fetch_add(1, Ordering::Relaxed);
         self.mailboxes[thread].send(Command::Add { id, key, session });
         if self.closing.load(Ordering::SeqCst) {
             return Err(EngineError::Closed);
