@@ -85,8 +85,8 @@ def test_a_crowd_is_spread_over_the_media_threads(house: House) -> None:
 
         crowd = join(100)
         until("few stay with their publisher", lambda: shares() == [0, 101])
-        crowd += join(200)
-        until("many are spread", lambda: shares() == [150, 151])
+        crowd += join(400)
+        until("many are spread", lambda: shares() == [250, 251])
         for session in crowd:
             house.engine.end_session(session, "over")
         until("all are gone", lambda: shares() == [0, 1])

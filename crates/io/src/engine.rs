@@ -41,7 +41,7 @@ use crate::workers;
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sessions that a media thread serves without effort.
-const EASY_LOAD: usize = 150;
+const EASY_LOAD: usize = 250;
 
 /// Settings; every one has a default.
 #[derive(Debug, Clone, Deserialize)]
