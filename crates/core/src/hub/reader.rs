@@ -273,7 +273,7 @@ impl Slot {
             reading: None,
             selection: Selection::default(),
             number: None,
-            out: Continuity::new(clock_rate(kind), first_seq),
+            out: Continuity::new(kind.clock_rate(), first_seq),
             waiting_from: None,
             may_replay: true,
             open_frame: None,
@@ -535,13 +535,6 @@ impl Slot {
             self.stop(true);
             wants.wake = Some(now);
         }
-    }
-}
-
-fn clock_rate(kind: Kind) -> u32 {
-    match kind {
-        Kind::Audio => 48_000,
-        Kind::Video => 90_000,
     }
 }
 

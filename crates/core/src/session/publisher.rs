@@ -295,11 +295,7 @@ impl Publisher {
             (stream.mid(), stream.rid())
         };
         let track = self.tracks.iter().position(|t| t.mid == mid)?;
-        let rate = if self.tracks[track].kind == Kind::Audio {
-            48_000
-        } else {
-            90_000
-        };
+        let rate = self.tracks[track].kind.clock_rate();
         // The same layer under a new SSRC replaces the old one.
         self.streams.retain(|s| !(s.track == track && s.rid == rid));
         let leads = self.leads(track);

@@ -97,21 +97,14 @@ impl Stream {
         };
         let passed = out.capture.saturating_duration_since(captured);
         let ticks = out.timestamp.wrapping_sub(timestamp).cast_signed();
-        let told = i64::from(ticks) * 1_000_000 / i64::from(self.clock_rate());
+        let told = i64::from(ticks) * 1_000_000 / i64::from(self.kind().clock_rate());
         passed >= STAMP_INTERVAL || (passed.as_micros() as i64 - told).abs() > STAMP_TOLERANCE_US
-    }
-
-    fn clock_rate(&self) -> u32 {
-        match self.line.kind {
-            Kind::Audio => 48_000,
-            Kind::Video => 90_000,
-        }
     }
 
     /// What a sender report says at `now` (RFC 3550 §6.4.1); `None` before any media.
     pub fn sender_info(&self, now: Instant, clock: WallClock) -> Option<SenderInfo> {
         let (timestamp, captured) = self.newest?;
-        let rate = u128::from(self.clock_rate());
+        let rate = u128::from(self.kind().clock_rate());
         let passed = now.saturating_duration_since(captured).as_nanos();
         Some(SenderInfo {
             ntp: Ntp::from_unix_micros(clock.unix_micros(now)),

@@ -49,6 +49,14 @@ impl Kind {
             Self::Video => "video",
         }
     }
+
+    /// RTP timestamp units a second; all codecs of a kind have the same.
+    pub const fn clock_rate(self) -> u32 {
+        match self {
+            Self::Audio => 48_000,
+            Self::Video => 90_000,
+        }
+    }
 }
 
 impl Codec {
@@ -101,10 +109,7 @@ impl Codec {
 
     /// RTP timestamp units a second.
     pub const fn clock_rate(self) -> u32 {
-        match self {
-            Self::Opus | Self::Aac => 48_000,
-            _ => 90_000,
-        }
+        self.kind().clock_rate()
     }
 }
 
