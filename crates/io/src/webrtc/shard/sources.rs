@@ -168,16 +168,6 @@ impl Shard {
         let mut i = 0;
         while let Some(&slot) = self.feeds.get(feed).and_then(|f| f.readers.get(i)) {
             self.deliver(feed, slot, now);
-            // The lean path has put its datagrams out; the library must be asked for its.
-            if matches!(
-                self.sessions.get(slot),
-                Some(Entry {
-                    session: Session::RtcViewer(_),
-                    ..
-                })
-            ) {
-                self.drive(slot, now);
-            }
             // Sealed bytes are sent while they are in the cache, and memory stays small.
             if self.outbox.arena().len() > FLUSH_AT {
                 self.flush();
@@ -193,9 +183,14 @@ impl Shard {
             return;
         };
         let (session, outbox) = (&mut entry.session, &mut self.outbox);
+        let by_library = matches!(session, Session::RtcViewer(_));
         match catch_unwind(AssertUnwindSafe(|| session.deliver(source, now, outbox))) {
             Ok(wants) => self.grant(feed, slot, &wants, now),
             Err(_) => self.after_panic(slot, now),
+        }
+        // The lean path has put its datagrams out; the library must be asked for its.
+        if by_library {
+            self.drive(slot, now);
         }
     }
 

@@ -54,9 +54,8 @@ impl Shard {
                 if connected {
                     self.on_connected(slot, now);
                 }
+                self.drive(slot, now);
             }
-            // Also after a delivery alone: the library must be asked for what it made of it.
-            self.drive(slot, now);
             // The wheel has one time a session: the other one, or one that was not due yet.
             let Some(entry) = self.sessions.get(slot) else {
                 continue;
