@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx2
@@ -56,14 +57,14 @@ class Kit:
 
     async def answered(self, question: int) -> Any:
         self.app.state.engine._pump()
-        while self.app.state.door._answering:
-            await self.app.state.door._answering.copy().pop()
+        # Not one after another: to await a task that is done does not turn the loop, and only a
+        # turn of the loop takes it out of the set.
+        await asyncio.gather(*self.app.state.door._answering)
         return self.app.core.verdicts[question]
 
     async def flushed(self) -> None:
         self.app.state.engine._pump()
-        for check in self.app.state.door._answering.copy():
-            await check
+        await asyncio.gather(*self.app.state.door._answering)
         self.app.state.engine._pump()
         await self.app.state.livestreams.flush()
 
