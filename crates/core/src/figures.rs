@@ -42,6 +42,11 @@ impl LayerMeter {
         }
     }
 
+    /// It is so large, as long as nothing else is known.
+    pub(crate) fn suppose(&mut self, size: (u16, u16)) {
+        self.resolution.get_or_insert(size);
+    }
+
     pub(crate) fn on_keyframe(&mut self, at: Instant) {
         if let Some(last) = self.last_keyframe.replace(at) {
             self.keyframe_interval_ms = Some((at - last).as_millis() as u32);
@@ -187,6 +192,8 @@ pub struct LayerFigures {
     pub layer: String,
     /// Whether packets come now.
     pub active: bool,
+    /// The publisher leaves it out because nobody reads it; it comes when somebody does.
+    pub resting: bool,
     /// What of it can be read, worst first.
     pub levels: Vec<LevelFigures>,
     /// The publisher's SSRC.

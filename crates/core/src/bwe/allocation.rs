@@ -88,6 +88,23 @@ impl LayerOffer {
         self.full()
     }
 
+    /// The rate of each temporal layer together with those below it.
+    pub fn rates(&self) -> &[Bitrate] {
+        &self.rates[..usize::from(self.temporal)]
+    }
+
+    /// With the rates of `other`, if those are higher.
+    #[must_use]
+    pub fn at_least(self, other: &Self) -> Self {
+        let layer = self.layer;
+        let higher = if other.full() > self.full() {
+            *other
+        } else {
+            self
+        };
+        Self { layer, ..higher }
+    }
+
     fn full(&self) -> Bitrate {
         self.rates[usize::from(self.temporal.max(1)) - 1]
     }

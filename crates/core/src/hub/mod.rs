@@ -11,6 +11,7 @@
 //! reader that is slow loses its own packets only; a layer is switched only at a
 //! keyframe.
 
+mod demand;
 mod rates;
 mod reader;
 mod rewrite;
@@ -21,6 +22,7 @@ mod source;
 mod track;
 mod wish;
 
+pub use demand::{LayerSet, Rest};
 pub use rates::{PACKET_OVERHEAD, Rates};
 pub use reader::{EgressTransport, Origin, Outgoing, Reader, ReaderPolicy, Wants};
 pub use rewrite::Patch;

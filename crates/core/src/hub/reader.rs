@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use stagecast_proto::codec::Kind;
 
+use super::demand::LayerSet;
 use super::rewrite::{Continuity, Patch};
 use super::selection::Selection;
 use super::source::Source;
@@ -188,6 +189,28 @@ impl Reader {
         let video = self.slots.iter().find(|s| s.kind == Kind::Video)?;
         video.reading.as_ref()?;
         video.number
+    }
+
+    /// The layers of the video, in the source's track of this index, that it reads, and would read if they
+    /// had media.
+    pub fn wanted(&self, source: &Source, now: Instant) -> Option<(usize, LayerSet)> {
+        let slot = self.slots.iter().find(|s| s.kind == Kind::Video)?;
+        let (index, track) = source.first(Kind::Video)?;
+        let here = |r: &Reading| r.generation == source.generation && r.track == index;
+        let reading = slot.reading.filter(here).map(|r| r.layer);
+        let mut layers: LayerSet = reading.into_iter().collect();
+        if !self.choice.paused {
+            let wished = || {
+                let wishes = track.wishes(&self.wish, now);
+                wishes.only.or(wishes.max)
+            };
+            let best = || track.offers(now).last().map(|offer| offer.layer);
+            let target = self.choice.target.map(|target| target.layer);
+            if let Some(layer) = target.or_else(wished).or_else(best) {
+                layers.insert(layer);
+            }
+        }
+        Some((index, layers))
     }
 
     /// Send what is due.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use stagecast_proto::codec::{self, Codec, Kind};
 
+use super::demand::Rest;
 use super::rates::Rates;
 use super::ring::{Limits, Ring};
 use super::scaling::Scaling;
@@ -32,6 +33,8 @@ pub struct Track {
     pub can_ask_keyframe: bool,
     /// Simulcast encodings, in order of appearance; one for audio.
     pub layers: Vec<Layer>,
+    /// What the publisher was told to keep to, for the sake of this layer and those above it.
+    pub(super) ceiling: Option<(usize, Bitrate)>,
     limits: Limits,
 }
 
@@ -42,6 +45,7 @@ impl Track {
             kind,
             can_ask_keyframe,
             layers: Vec::new(),
+            ceiling: None,
             limits,
         }
     }
@@ -114,7 +118,8 @@ impl Track {
         }
     }
 
-    /// The layers that have media now, worst picture first: what a viewer may be given.
+    /// The layers that have media now or would have it if they were read, worst picture first: what a
+    /// viewer may be given.
     pub fn offers(&self, now: Instant) -> Offers {
         let mut offers = Offers::default();
         match &self.layers[..] {
@@ -124,38 +129,34 @@ impl Track {
                 }
             }
             layers => {
-                let mut active = [0; MAX_LAYERS];
-                let mut count = 0;
-                for i in (0..layers.len()).filter(|&i| self.is_active(i, now)) {
-                    active[count] = i;
-                    count += 1;
-                }
-                let rank = |&i: &usize| (layers[i].pixels(), layers[i].rates.rate(now, Level::TOP));
-                active[..count].sort_unstable_by_key(rank);
-                for &i in &active[..count] {
-                    offers.add(layers[i].offer(i, layers[i].rates.spatial(), now));
-                }
+                let available = (0..layers.len()).filter_map(|i| self.offer(i, now));
+                available.for_each(|offer| offers.add(offer));
+                let rank = |o: &LayerOffer| (layers[o.layer].pixels(), o.bitrate());
+                offers.list[..offers.len].sort_unstable_by_key(rank);
             }
         }
         offers
     }
 
     /// What of a layer can be read.
-    pub fn levels(&self, layer: usize, now: Instant) -> Vec<LevelFigures> {
-        let Some(layer) = self.layers.get(layer) else {
+    pub fn levels(&self, number: usize, now: Instant) -> Vec<LevelFigures> {
+        let Some(layer) = self.layers.get(number) else {
             return Vec::new();
         };
         let highest = layer.rates.spatial();
+        let rest = layer.rest.filter(|_| self.is_resting(number, now));
         let mut levels = Vec::new();
         for spatial in 0..=highest {
             let size = layer.meter.resolution_of((highest > 0).then_some(spatial));
             let last = layer.rates.temporal(spatial);
             for temporal in 0..=last {
                 let level = Level { spatial, temporal };
+                let former = rest.and_then(|r| r.rates().get(usize::from(temporal)).copied());
+                let rate = former.unwrap_or_else(|| layer.rates.rate(now, level));
                 levels.push(LevelFigures {
                     spatial: (highest > 0).then_some(spatial),
                     temporal: (last > 0).then_some(temporal),
-                    bitrate_bps: layer.rates.rate(now, level).as_bps(),
+                    bitrate_bps: rate.as_bps(),
                     width: size.map(|s| s.0),
                     height: size.map(|s| s.1),
                 });
@@ -236,6 +237,9 @@ pub struct Layer {
     pub rates: Rates,
     /// When to pass on requests for a keyframe.
     pub keyframe_gate: KeyframeGate,
+    /// Nobody reads it, and the publisher need not send it.
+    pub rest: Option<Rest>,
+    pub(super) unread_since: Option<Instant>,
     kind: Kind,
     newest_timestamp: Option<u32>,
     keyframe_timestamp: Option<u32>,
@@ -275,6 +279,8 @@ impl Layer {
             meter: LayerMeter::default(),
             rates: Rates::default(),
             keyframe_gate: KeyframeGate::default(),
+            rest: None,
+            unread_since: None,
             kind,
             newest_timestamp: None,
             keyframe_timestamp: None,
@@ -351,7 +357,12 @@ impl Layer {
         u32::from(width) * u32::from(height)
     }
 
-    fn offer(&self, number: usize, spatial: u8, now: Instant) -> LayerOffer {
+    /// What all of it takes.
+    pub(super) fn rate(&self, now: Instant) -> Bitrate {
+        self.rates.rate(now, Level::TOP)
+    }
+
+    pub(super) fn offer(&self, number: usize, spatial: u8, now: Instant) -> LayerOffer {
         let mut rates = [Bitrate::ZERO; MAX_TEMPORAL];
         let highest = self.rates.temporal(spatial);
         for temporal in 0..=highest {

@@ -1,11 +1,12 @@
 //! A peer that sends us media: RTP in, keyframe requests out.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use stagecast_proto::codec::{Codec, Kind};
 use stagecast_proto::sdp::Session;
 use str0m::Event;
+use str0m::bwe::Bitrate as RtcBitrate;
 use str0m::format::{Codec as RtcCodec, PayloadParams};
 use str0m::media::{KeyframeRequestKind, Mid, Pt, Rid};
 use str0m::rtp::{RtpPacket, Ssrc};
@@ -14,10 +15,18 @@ use str0m::stats::{MediaIngressStats, PeerStats};
 use super::offer::{self, DependencyValue, Role};
 use super::peer::Peer;
 use super::{Addresses, Credentials, Refusal, SessionConfig};
+use crate::bwe::Bitrate;
 use crate::capture::{LayerClock, PeerClock};
 use crate::figures::LayerFigures;
 use crate::hub::Inbound;
 use crate::packet::Format;
+
+/// How often a publisher is told its ceiling, for the message may be lost.
+const CEILING_INTERVAL: Duration = Duration::from_secs(1);
+/// More than any publisher sends.
+const UNLIMITED: u64 = 1_000_000_000;
+/// How often it is told that there is none any more.
+const FAREWELLS: u32 = 5;
 
 /// What the control plane allows a publisher.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +81,25 @@ struct Stream {
     stats: Option<MediaIngressStats>,
 }
 
+impl Ceiling {
+    /// Take note of the ceiling; whether to tell it now.
+    fn is_due(&mut self, bitrate: Option<Bitrate>, now: Instant) -> bool {
+        let changed = self.bitrate != bitrate;
+        if changed {
+            self.farewells = if bitrate.is_none() { FAREWELLS } else { 0 };
+            self.bitrate = bitrate;
+        }
+        let recently = |told: Instant| now.saturating_duration_since(told) < CEILING_INTERVAL;
+        let silent = bitrate.is_none() && self.farewells == 0;
+        if silent || (!changed && self.told.is_some_and(recently)) {
+            return false;
+        }
+        self.farewells = self.farewells.saturating_sub(1);
+        self.told = Some(now);
+        true
+    }
+}
+
 /// A publisher's session.
 pub struct Publisher {
     /// Its connection.
@@ -82,6 +110,16 @@ pub struct Publisher {
     stats: Option<PeerStats>,
     bytes: u64,
     packets: u64,
+    ceiling: Ceiling,
+}
+
+/// The bitrate that a publisher was told to keep to.
+#[derive(Debug, Default)]
+struct Ceiling {
+    bitrate: Option<Bitrate>,
+    /// How often it is still told that there is none.
+    farewells: u32,
+    told: Option<Instant>,
 }
 
 impl std::fmt::Debug for Publisher {
@@ -128,6 +166,7 @@ impl Publisher {
             stats: None,
             bytes: 0,
             packets: 0,
+            ceiling: Ceiling::default(),
         };
         Ok((publisher, answer))
     }
@@ -183,6 +222,27 @@ impl Publisher {
         if let Some(stream) = self.peer.rtc.direct_api().stream_rx_by_mid(track.mid, rid) {
             stream.request_keyframe(KeyframeRequestKind::Pli);
         }
+    }
+
+    /// Tell it to send no more than this in all, or whatever it can; whether there is something to send.
+    ///
+    /// By REMB, which browsers heed besides transport-wide feedback: the lower of both is what they send.
+    /// They remember it until they are told another.
+    pub fn keep_to(&mut self, ceiling: Option<Bitrate>, now: Instant) -> bool {
+        let video = |s: &&Stream| self.tracks[s.track].kind == Kind::Video;
+        let Some(ssrc) = self.streams.iter().find(video).map(|s| s.ssrc) else {
+            return false;
+        };
+        if !self.ceiling.is_due(ceiling, now) {
+            return false;
+        }
+        let bits = ceiling.map_or(UNLIMITED, Bitrate::as_bps);
+        let mut api = self.peer.rtc.direct_api();
+        let Some(stream) = api.stream_rx(&ssrc) else {
+            return false;
+        };
+        stream.request_remb(RtcBitrate::from(bits));
+        true
     }
 
     /// What the connection knows of a layer: loss, NACKs, jitter.

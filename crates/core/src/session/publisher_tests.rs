@@ -80,3 +80,22 @@ fn dependency_descriptor_is_accepted_from_publishers() {
         "it is longer than 16 bytes"
     );
 }
+
+#[test]
+fn ceiling_is_told_again_and_again_and_so_is_its_end() {
+    let (mut publisher, _) = answer("a=ssrc:11 cname:c\r\na=ssrc-group:SIM 11 100\r\n");
+    let t0 = Instant::now();
+    let at = |ms: u64| t0 + Duration::from_millis(ms);
+    let half = Some(Bitrate::from_kbps(500));
+    assert!(!publisher.keep_to(half, at(0)), "nothing to say it about");
+    publisher.stream_of(Ssrc::from(11)).expect("it is known");
+    assert!(!publisher.keep_to(None, at(0)), "there was none");
+    assert!(publisher.keep_to(half, at(0)));
+    assert!(!publisher.keep_to(half, at(250)));
+    assert!(publisher.keep_to(Some(Bitrate::from_kbps(400)), at(500)));
+    assert!(!publisher.keep_to(Some(Bitrate::from_kbps(400)), at(1250)));
+    assert!(publisher.keep_to(Some(Bitrate::from_kbps(400)), at(1500)));
+    let told = (0..80).filter(|n| publisher.keep_to(None, at(1750 + 250 * n)));
+    let told: Vec<u64> = told.collect();
+    assert_eq!(told, [0, 4, 8, 12, 16], "at once, and in case it is lost");
+}

@@ -18,7 +18,7 @@ use super::offer::{self, Role};
 use super::peer::Peer;
 use super::publisher::format_of;
 use super::{Counters, Feedback, Refusal, SessionConfig, ViewerSetup};
-use crate::hub::{EgressTransport, LayerWish, Outgoing, Reader, Source, Wants};
+use crate::hub::{EgressTransport, LayerSet, LayerWish, Outgoing, Reader, Source, Wants};
 use crate::packet::Format;
 use crate::viewer::fit;
 
@@ -148,6 +148,11 @@ impl RtcViewer {
     /// Ask for a layer of the video, or for none above a limit.
     pub fn set_wish(&mut self, wish: LayerWish) {
         self.reader.set_wish(wish);
+    }
+
+    /// The layers of the video that it is given or is to be given, and the index of their track.
+    pub fn wanted(&self, source: &Source, now: Instant) -> Option<(usize, LayerSet)> {
+        self.reader.wanted(source, now)
     }
 
     /// What the viewer needs after losing the picture.

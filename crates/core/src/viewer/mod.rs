@@ -31,7 +31,7 @@ use self::egress::{Egress, Stream};
 use self::feedback::FeedbackState;
 use self::quality::Quality;
 use crate::bwe::Bitrate;
-use crate::hub::{LayerWish, Reader, Source, Wants};
+use crate::hub::{LayerSet, LayerWish, Reader, Source, Wants};
 use crate::outbox::{Outbox, Path};
 use crate::session::offer;
 use crate::session::{
@@ -301,6 +301,11 @@ impl Viewer {
     /// Ask for a layer of the video, or for none above a limit.
     pub fn set_wish(&mut self, wish: LayerWish) {
         self.reader.set_wish(wish);
+    }
+
+    /// The layers of the video that it is given or is to be given, and the index of their track.
+    pub fn wanted(&self, source: &Source, now: Instant) -> Option<(usize, LayerSet)> {
+        self.reader.wanted(source, now)
     }
 
     /// What the viewer needs after losing the picture.
