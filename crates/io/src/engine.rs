@@ -46,6 +46,7 @@ const EASY_LOAD: usize = 250;
 /// Settings; every one has a default.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools)] // Independent switches of a person.
 pub struct EngineConfig {
     /// Media port, UDP and TCP; 0 takes any free one.
     pub port: u16,
@@ -72,6 +73,8 @@ pub struct EngineConfig {
     /// Longest wait for the rest of a frame, so that it is one message to each of
     /// many viewers; few viewers wait less.
     pub burst_wait_us: u64,
+    /// Ask publishers not to send layers that nobody reads.
+    pub pause_unread_layers: bool,
     /// RTMP and RTMPS; absent means off.
     pub rtmp: Option<RtmpConfig>,
     /// HLS; none means off.
@@ -97,6 +100,7 @@ impl Default for EngineConfig {
             ring_max_bytes: 8 << 20,
             ring_max_ms: 6_000,
             burst_wait_us: 5_000,
+            pause_unread_layers: false,
             rtmp: None,
             hls: None,
             workers: false,
@@ -193,6 +197,8 @@ pub struct Shared {
     pub policy: ReaderPolicy,
     /// Longest wait for the rest of a frame.
     pub burst_wait: BurstWait,
+    /// Ask publishers not to send layers that nobody reads.
+    pub pause_unread: bool,
     /// Events to the control plane.
     pub events: EventQueue,
     /// Questions to the control plane that wait for their answers.
@@ -327,6 +333,7 @@ impl Engine {
             },
             policy: ReaderPolicy::default(),
             burst_wait: BurstWait::new(Duration::from_micros(config.burst_wait_us)),
+            pause_unread: config.pause_unread_layers,
             events: EventQueue::new().map_err(|e| invalid("no eventfd", &e))?,
             admissions: Admissions::default(),
             mailboxes,

@@ -65,6 +65,19 @@ pub enum Event {
         /// Codec that it makes.
         to: &'static str,
     },
+    /// Which layers a publisher is to send from now on: nobody reads the others.
+    LayersAsked {
+        /// Stream key.
+        stream: String,
+        /// Source id.
+        source: Option<String>,
+        /// The publisher's session.
+        session: String,
+        /// The track.
+        track: String,
+        /// All its layers.
+        layers: Vec<AskedLayer>,
+    },
     /// A source lost its publisher and has no new one.
     SourceEnded {
         /// Stream key.
@@ -104,6 +117,15 @@ pub struct TrackRef {
     pub kind: &'static str,
     /// Codec name.
     pub codec: &'static str,
+}
+
+/// A layer that a publisher is to send, or not.
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct AskedLayer {
+    /// Restriction id.
+    pub layer: String,
+    /// Whether somebody reads it.
+    pub wanted: bool,
 }
 
 /// The queue.

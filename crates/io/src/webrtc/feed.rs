@@ -28,6 +28,10 @@ pub struct Feed {
     pub readers: Vec<usize>,
     /// Other threads that have viewers.
     pub subscribers: Vec<usize>,
+    /// The layers that those want, by thread and track.
+    pub wanted_elsewhere: Vec<(usize, Arc<str>, Vec<Arc<str>>)>,
+    /// The layers that the home thread was told to be wanted here.
+    pub told: Option<Vec<Arc<str>>>,
     /// Packets for them since the last flush.
     pub outbox: Vec<Relayed>,
     /// When new packets go to the readers; `None` while there are none.
@@ -81,6 +85,8 @@ impl Feed {
             publisher: None,
             readers: Vec::new(),
             subscribers: Vec::new(),
+            wanted_elsewhere: Vec::new(),
+            told: None,
             outbox: Vec::new(),
             due: None,
             frames: FrameSide::new(limits),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use stagecast_core::frame::Frame;
 use stagecast_core::frames::{Assembler, Face, FaceLayer, FaceTrack, FramePublisher, Unit, settle};
 use stagecast_core::hub::ring::Limits;
-use stagecast_core::hub::{Inbound, Source};
+use stagecast_core::hub::{Inbound, Source, Track};
 use stagecast_core::packet::Packet;
 use stagecast_core::{Codec, Kind};
 
@@ -234,6 +234,10 @@ impl FrameSide {
                 if track.kind == Kind::Video && layer.ring.keyframe().is_none() {
                     wanted.push((Arc::clone(&track.name), Arc::clone(&layer.rid)));
                 }
+                // What it has is of the time before its rest.
+                if layer.rest.is_some_and(|rest| rest.is_on()) {
+                    continue;
+                }
                 let packets = layer.ring.from_keyframe();
                 // Of audio every packet is a start; what came with the video is in the ring, too.
                 let all = (layer.ring.start()..layer.ring.end()).filter_map(|i| layer.ring.get(i));
@@ -291,7 +295,10 @@ impl FrameSide {
         viewers: bool,
         now: Instant,
     ) -> Vec<Transcoding> {
-        let needed = [self.sound_needed(source, viewers), self.ladder_needed()];
+        let needed = [
+            self.sound_needed(source, viewers),
+            self.ladder_needed(source),
+        ];
         let needed = needed.into_iter().flatten().collect::<Vec<_>>();
         let mut changes = Vec::new();
         self.transcoding.retain_mut(|(from, to, since)| {
@@ -330,8 +337,11 @@ impl FrameSide {
 
     /// Smaller pictures of a picture that is sent in one size; whether they are made is the control
     /// plane's choice.
-    fn ladder_needed(&self) -> Option<(Codec, Codec)> {
-        if !self.outlets.iter().any(|o| o.needs() == Needs::Ladder) {
+    fn ladder_needed(&self, source: &Source) -> Option<(Codec, Codec)> {
+        // Layers that rest are on their way to who needs a ladder.
+        let rests = |t: &Track| t.layers.iter().any(|l| l.rest.is_some());
+        let needed = self.outlets.iter().any(|o| o.needs() == Needs::Ladder);
+        if !needed || source.tracks.iter().any(rests) {
             return None;
         }
         let layers = self.face.tracks().iter().map(|track| &track.layers);

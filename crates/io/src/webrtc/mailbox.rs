@@ -11,7 +11,7 @@ use mio::net::TcpStream;
 use mio::{Poll, Token, Waker};
 use stagecast_core::Kind;
 use stagecast_core::frame::Frame;
-use stagecast_core::hub::LayerWish;
+use stagecast_core::hub::{LayerWish, Rest};
 use stagecast_core::id::{SessionId, SourceKey};
 use stagecast_core::packet::Packet;
 use stagecast_core::session::{Credentials, Ended, Refusal};
@@ -40,6 +40,26 @@ pub struct Relayed {
     pub rid: Arc<str>,
     /// The packet; its payload is shared.
     pub packet: Packet,
+}
+
+/// Of the layers of a track of a subscribed source.
+#[derive(Debug)]
+pub struct LayerNews {
+    /// Which source.
+    pub key: SourceKey,
+    /// Track name.
+    pub track: Arc<str>,
+    /// What there is of them.
+    pub layers: Layers,
+}
+
+/// See [`LayerNews`].
+#[derive(Debug)]
+pub enum Layers {
+    /// Viewers of this thread want these, and no others.
+    Wanted(usize, Vec<Arc<str>>),
+    /// All there are, and which of them rest.
+    Resting(Vec<(Arc<str>, Option<Rest>)>),
 }
 
 /// Of a layer that is made from the first video track of a source.
@@ -163,6 +183,8 @@ pub enum Command {
         /// Which source.
         key: SourceKey,
     },
+    /// Of the layers of a subscribed source.
+    Layers(LayerNews),
     /// Viewers of another thread need a keyframe.
     Keyframe {
         /// Which source.

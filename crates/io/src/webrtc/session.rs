@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use stagecast_core::figures::SessionFigures;
-use stagecast_core::hub::{LayerWish, Source, Wants};
+use stagecast_core::hub::{LayerSet, LayerWish, Source, Wants};
 use stagecast_core::id::{SessionId, SourceKey};
 use stagecast_core::outbox::{Outbox, Path};
 use stagecast_core::session::peer::Peer;
@@ -184,6 +184,15 @@ impl Session {
             Self::Viewer(viewer) => viewer.set_wish(wish),
             Self::RtcViewer(viewer) => viewer.set_wish(wish),
             _ => {}
+        }
+    }
+
+    /// The layers of the video that a viewer is given or is to be given, and the index of their track.
+    pub fn wanted(&self, source: &Source, now: Instant) -> Option<(usize, LayerSet)> {
+        match self {
+            Self::Viewer(viewer) => viewer.wanted(source, now),
+            Self::RtcViewer(viewer) => viewer.wanted(source, now),
+            Self::Publisher(_) | Self::Frames(_) => None,
         }
     }
 

@@ -65,16 +65,12 @@ impl Shard {
                         self.serve(slot);
                     }
                 }
-                Command::Subscribe { key, thread } => self.subscribe(key, thread),
-                Command::Unsubscribe { key, thread } => {
-                    if let Some(&feed) = self.by_key.get(&key) {
-                        self.feeds[feed].subscribers.retain(|&t| t != thread);
-                        self.drop_idle(feed);
-                    }
-                }
+                Command::Subscribe { key, thread } => self.subscribe(&key, thread),
+                Command::Unsubscribe { key, thread } => self.unsubscribe(&key, thread),
                 Command::Begin { key, generation } => {
                     if let Some(&feed) = self.by_key.get(&key) {
                         self.feeds[feed].source.begin(generation);
+                        self.feeds[feed].told = None;
                     }
                 }
                 Command::Packets { key, packets } => {
@@ -89,6 +85,7 @@ impl Shard {
                         self.feeds[feed].source.end();
                     }
                 }
+                Command::Layers(news) => self.on_layers(news),
                 Command::Keyframe { key, track, rid } => {
                     if let Some(&feed) = self.by_key.get(&key) {
                         self.want_keyframe(feed, &track, &rid, now);

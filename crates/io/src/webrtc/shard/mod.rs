@@ -9,6 +9,7 @@
 mod bind;
 mod connections;
 mod datagrams;
+mod demand;
 mod direct;
 mod frames;
 mod handshakes;
@@ -152,6 +153,7 @@ struct Shard {
     /// Tokens of sockets that were not read to the end.
     unread: Vec<usize>,
     next_tick: Instant,
+    next_weighing: Instant,
     next_report: Instant,
     totals: ThreadFigures,
     closing: Option<Instant>,
@@ -208,6 +210,7 @@ impl Shard {
             next_look: now,
             unread: Vec::new(),
             next_tick: now + TICK,
+            next_weighing: now + demand::WEIGHING,
             next_report: now + REPORT,
             totals: ThreadFigures {
                 thread: index,

@@ -75,9 +75,11 @@ fn packet_figures(publisher: &Publisher, source: &mut Source, now: Instant) -> V
         let mut layers = Vec::new();
         for number in 0..track.layers.len() {
             let (active, levels) = (track.is_active(number, now), track.levels(number, now));
+            let resting = track.is_resting(number, now);
             let layer = &mut track.layers[number];
             let mut figures = publisher.layer_figures(index.unwrap_or_default(), &layer.rid);
             (figures.active, figures.levels) = (active, levels);
+            figures.resting = resting;
             measure(&mut figures, &mut layer.meter, now);
             layers.push(figures);
         }

@@ -62,9 +62,18 @@ impl Shard {
         }
     }
 
-    pub(super) fn subscribe(&mut self, key: SourceKey, thread: usize) {
-        let feed = self.feed_of(key.clone());
-        let feed = &mut self.feeds[feed];
+    pub(super) fn unsubscribe(&mut self, key: &SourceKey, thread: usize) {
+        if let Some(&index) = self.by_key.get(key) {
+            let feed = &mut self.feeds[index];
+            feed.subscribers.retain(|&t| t != thread);
+            feed.wanted_elsewhere.retain(|wanted| wanted.0 != thread);
+            self.drop_idle(index);
+        }
+    }
+
+    pub(super) fn subscribe(&mut self, key: &SourceKey, thread: usize) {
+        let index = self.feed_of(key.clone());
+        let feed = &mut self.feeds[index];
         if !feed.subscribers.contains(&thread) {
             feed.subscribers.push(thread);
         }
@@ -85,7 +94,15 @@ impl Shard {
                 key: key.clone(),
                 generation,
             });
-            mailbox.send(Command::Packets { key, packets });
+            mailbox.send(Command::Packets {
+                key: key.clone(),
+                packets,
+            });
+            let feed = &self.feeds[index];
+            let resting = |t: &&Track| t.layers.iter().any(|l| l.rest.is_some());
+            for track in feed.source.tracks.iter().filter(resting) {
+                self.send_rests(key, track, thread);
+            }
         }
     }
 
@@ -95,6 +112,7 @@ impl Shard {
         let entry = &mut self.feeds[feed];
         let former = entry.publisher.replace(slot);
         entry.outbox.clear();
+        entry.wanted_elsewhere.clear();
         entry.source.begin(generation);
         self.begin_frames(feed, generation);
         let entry = &mut self.feeds[feed];

@@ -76,6 +76,7 @@ impl Shard {
             }
         }
         self.watch_transcoding(now);
+        self.weigh_layers(now);
         self.look_or_listen();
         let late: Vec<usize> = self
             .connections
