@@ -211,6 +211,13 @@ class CoreDouble:
             "source_live", stream=held.stream, source=held.source, session=session, tracks=tracks
         )
 
+    def ask_layers(self, session: str, **layers: bool) -> None:
+        """As the core does when what is read of simulcast has changed."""
+        held = self.sessions[session]
+        asked = [{"layer": layer, "wanted": wanted} for layer, wanted in layers.items()]
+        of = {"stream": held.stream, "source": held.source, "session": session}
+        self._emit("layers_asked", **of, track="1", layers=asked)
+
     def _answer(self, offer: str, session: Session) -> Answer:
         if not offer.startswith("v=0"):
             raise CoreError("sdp.invalid", "The offer does not begin with v=0.")

@@ -73,7 +73,8 @@ class Engine:
         into candidates; empty = those of all interfaces), ``threads`` (0 = one
         per core), ``connect_timeout_ms``, ``consent_timeout_ms``,
         ``max_sessions``, ``ring_max_bytes``, ``ring_max_ms`` (kept per video
-        track for late joiners), ``workers`` (let transcode workers in). ``rtmp`` turns RTMP on: an object of ``bind``,
+        track for late joiners), ``pause_unread_layers`` (ask publishers not to send layers that
+        nobody reads), ``workers`` (let transcode workers in). ``rtmp`` turns RTMP on: an object of ``bind``,
         ``port`` (``null`` = RTMPS only), ``tls`` (``port``, ``certificate``,
         ``key``), ``max_connections``, ``connect_timeout_ms``,
         ``stall_timeout_ms``. ``hls`` turns HLS on: an object of ``bind``, ``port``,

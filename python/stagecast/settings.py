@@ -122,6 +122,7 @@ class MediaSettings(Section):
         milliseconds=5
     )
     transcode_audio: bool = True
+    pause_unread_layers: bool = False
     ice_servers: list[IceServer] = []
 
     @model_validator(mode="after")

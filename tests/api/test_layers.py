@@ -9,7 +9,9 @@ from tests.api.conftest import App, data, session_of
 from tests.api.test_events import Events, subscribe
 
 
-def layer(name: str, height: int, *, active: bool = True, **levels: Any) -> dict[str, Any]:
+def layer(
+    name: str, height: int, *, active: bool = True, resting: bool = False, **levels: Any
+) -> dict[str, Any]:
     bitrate = height * 1000
     return {
         "layer": name,
@@ -21,6 +23,7 @@ def layer(name: str, height: int, *, active: bool = True, **levels: Any) -> dict
         "width": height * 16 // 9,
         "height": height,
         "active": active,
+        "resting": resting,
         "levels": levels.get("levels")
         or [{"bitrate_bps": bitrate + 5000, "width": height * 16 // 9, "height": height}],
     }
@@ -56,6 +59,78 @@ async def test_viewer_learns_the_layers_and_their_changes(app: App, listening: s
         figures(app, feed, layer("h", 360))
         media = (await events.named("layers"))["medias"]["v"]
         assert [entry["encodingId"] for entry in media["layers"]] == ["h"]
+
+
+async def test_layer_that_rests_is_inactive_and_may_be_chosen(app: App, listening: str) -> None:
+    feed = await app.go_live((await app.publish_token())["token"])
+    resting = layer("f", 720, active=False, resting=True)
+    figures(app, feed, layer("q", 180), resting, layer("h", 360, active=False))
+    created = await subscribe(app, (await app.whep()).headers["Location"], ["layers"])
+    async with (
+        httpx2.AsyncClient(base_url=listening) as client,
+        client.stream("GET", created.headers["Location"]) as response,
+    ):
+        media = (await Events(response).named("layers"))["medias"]["v"]
+    assert [encoding["id"] for encoding in media["active"]] == ["q"]
+    (f, h) = media["inactive"]
+    assert (f["id"], f["totalBitrate"], f["width"]) == ("f", 725000, 1280)
+    assert h == {"id": "h"}
+    assert [entry["encodingId"] for entry in media["layers"]] == ["f", "q"]
+
+
+async def test_publisher_learns_which_layers_somebody_needs(app: App, listening: str) -> None:
+    answer = await app.whip((await app.publish_token())["token"])
+    assert 'viewercount,wantedlayers"' in answer.headers["Link"]
+    session = session_of(answer)
+    app.core.go_live(session)
+    app.core.ask_layers(session, q=True, f=False)
+    await app.settle()
+    created = await subscribe(app, answer.headers["Location"], ["wantedlayers", "viewercount"])
+    async with (
+        httpx2.AsyncClient(base_url=listening) as client,
+        client.stream("GET", created.headers["Location"]) as response,
+    ):
+        events = Events(response)
+        told = await events.next()
+        assert told == (
+            "wantedlayers",
+            {"medias": {"1": {"wanted": ["q"], "unwanted": ["f"]}}},
+        ), "who comes later is told, too"
+        await events.named("viewercount")
+        app.core.ask_layers(session, q=True, f=True)
+        await app.settle()
+        _, told = await events.next()
+        assert told == {"medias": {"1": {"wanted": ["q", "f"], "unwanted": []}}}
+
+
+async def test_what_one_publisher_is_asked_concerns_no_other(app: App, listening: str) -> None:
+    token = (await app.publish_token())["token"]
+    main = await app.whip(token)
+    other = await app.whip(token, query="?sourceId=two")
+    for answer in (main, other):
+        app.core.go_live(session_of(answer))
+    viewer = await app.whep()
+    assert "wantedlayers" not in viewer.headers["Link"]
+    app.core.ask_layers(session_of(main), q=True, f=False)
+    await app.settle()
+    for answer in (other, viewer):
+        names = ["wantedlayers", "viewercount"]
+        created = await subscribe(app, answer.headers["Location"], names)
+        async with (
+            httpx2.AsyncClient(base_url=listening) as client,
+            client.stream("GET", created.headers["Location"]) as response,
+        ):
+            assert (await Events(response).next())[0] == "viewercount"
+
+
+async def test_monitoring_measures_the_best_layer_that_comes(app: App) -> None:
+    feed = await app.go_live((await app.publish_token())["token"])
+    figures(app, feed, layer("q", 180), layer("f", 720, active=False, resting=True))
+    stream = data(await app.client.get("/api/monitoring/streams/demo"))
+    encodings = stream["feeds"][0]["trackDetails"][0]["encodingDetails"]
+    (low, best) = (encoding["encodingStats"] for encoding in encodings)
+    assert low[-1]["resolution"] == "320x180"
+    assert best == []
 
 
 async def test_spatial_and_temporal_layers_are_listed_best_first(app: App, listening: str) -> None:

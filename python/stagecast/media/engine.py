@@ -125,6 +125,7 @@ def core_config(settings: Settings) -> bytes:
             "ring_max_bytes": int(media.ring_size),
             "ring_max_ms": _milliseconds(media.ring_duration.total_seconds()),
             "burst_wait_us": round(media.burst_wait.total_seconds() * 1_000_000),
+            "pause_unread_layers": media.pause_unread_layers,
             "workers": True,
             "rtmp": _rtmp_config(settings) if settings.rtmp.enabled else None,
             "hls": _hls_config(settings) if settings.hls.enabled else None,

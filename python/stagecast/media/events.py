@@ -109,6 +109,26 @@ class TranscodeUnwanted:
     to: Codec
 
 
+@dataclass(frozen=True, slots=True)
+class AskedLayer:
+    """A layer that a publisher is to send, or not."""
+
+    layer: str
+    wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LayersAsked:
+    """Which layers of a track a publisher is to send from now on: nobody reads the others."""
+
+    type: Literal["layers_asked"]
+    stream: str
+    source: str | None
+    session: str
+    track: str
+    layers: list[AskedLayer]
+
+
 MediaEvent = (
     SessionConnected
     | SessionEnded
@@ -117,6 +137,7 @@ MediaEvent = (
     | AdmissionAsked
     | TranscodeWanted
     | TranscodeUnwanted
+    | LayersAsked
 )
 
 EVENTS: TypeAdapter[list[MediaEvent]] = TypeAdapter(

@@ -48,6 +48,7 @@ class LayerFigures:
     plis: int = 0
     jitter_ms: float | None = None
     active: bool = True
+    resting: bool = False
     levels: list[LevelFigures] = field(default_factory=list[LevelFigures])
     b_frames: bool = False
 

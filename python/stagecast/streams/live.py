@@ -19,6 +19,7 @@ import structlog
 from stagecast.kit.clock import from_unix, utc_now
 from stagecast.kit.fanout import Fanout, Subscription
 from stagecast.media.events import (
+    LayersAsked,
     MediaEvent,
     SessionConnected,
     SessionEnded,
@@ -82,6 +83,7 @@ class Feed:
     connection: SessionFigures | None = None
     layers_shape: object = None
     layers_age: int = 0
+    asked: dict[str, dict[str, bool]] = field(default_factory=dict[str, dict[str, bool]])
     history: deque[Sample] = field(default_factory=lambda: deque[Sample](maxlen=_HISTORY_SECONDS))
 
     def __post_init__(self) -> None:
@@ -166,7 +168,7 @@ class Stream:
 class Signal:
     """What the readers of one stream are told."""
 
-    event: Literal["active", "inactive", "layers", "viewercount"]
+    event: Literal["active", "inactive", "layers", "viewercount", "wantedlayers"]
     source: str | None = None
     tracks: tuple[TrackInfo, ...] = ()
     viewer_count: int = 0
@@ -297,6 +299,8 @@ class LiveStreams:
                 self._on_source_ended(event)
             case SessionEnded():
                 self._on_session_ended(event)
+            case LayersAsked():
+                self._on_layers_asked(event)
             case _:
                 pass
 
@@ -354,6 +358,14 @@ class LiveStreams:
         )
         self._signal(stream, Signal("active", event.source, tuple(event.tracks)))
         self._changed(stream)
+
+    def _on_layers_asked(self, event: LayersAsked) -> None:
+        stream = self._by_session.get(event.session)
+        feed = stream.feeds.get(event.session) if stream else None
+        if stream is None or feed is None:
+            return
+        feed.asked[event.track] = {layer.layer: layer.wanted for layer in event.layers}
+        self._signal(stream, Signal("wantedlayers", feed.source))
 
     def _on_source_ended(self, event: SourceEnded) -> None:
         stream = self._streams.get(event.stream)
@@ -479,6 +491,7 @@ def _layer_shape(feed: Feed) -> object:
         (
             layer.layer,
             layer.active,
+            layer.resting,
             layer.width,
             layer.height,
             [(level.spatial, level.temporal) for level in layer.levels],
@@ -502,6 +515,10 @@ def video_layers(feed: Feed) -> list[LayerFigures]:
 
 
 def top_layer(feed: Feed) -> LayerFigures | None:
-    """The video layer with the most pixels, or None without video."""
+    """The video layer with the most pixels of those that come, or None without video."""
     layers = video_layers(feed)
-    return max(layers, key=lambda layer: ((layer.height or 0), layer.bitrate_bps), default=None)
+    return max(
+        layers,
+        key=lambda layer: (not layer.resting, layer.height or 0, layer.bitrate_bps),
+        default=None,
+    )

@@ -19,7 +19,7 @@ from stagecast.tokens.names import name_problem
 from stagecast.whip import openapi
 from stagecast.whip.events import EventSubscriptions
 from stagecast.whip.layers import LayerSelection, read_selection
-from stagecast.whip.links import ice_links, layer_link, sse_link
+from stagecast.whip.links import PUBLISHER_EVENTS, SSE_EVENTS, ice_links, layer_link, sse_link
 from stagecast.whip.parameters import (
     FRAGMENT,
     SDP,
@@ -371,9 +371,11 @@ def _created(request: Request, answer: Answer, base: str) -> Response:
         media_type=SDP,
         headers={"Location": url, "ETag": answer.etag, "Accept-Patch": FRAGMENT},
     )
-    links = [*ice_links(settings.media.ice_servers), sse_link(url)]
+    links = ice_links(settings.media.ice_servers)
     if base == WHEP_SESSION:
-        links.append(layer_link(url))
+        links += [sse_link(url, SSE_EVENTS), layer_link(url)]
+    else:
+        links.append(sse_link(url, PUBLISHER_EVENTS))
     for link in links:
         response.headers.append("Link", link)
     return response

@@ -16,7 +16,7 @@ from stagecast.kit.sse import KEEP_ALIVE, KEEP_ALIVE_SECONDS, frame
 from stagecast.media.events import TrackInfo
 from stagecast.streams.live import LiveStreams, Signal
 from stagecast.whip.layers import video_layers
-from stagecast.whip.links import SSE_EVENTS
+from stagecast.whip.links import PUBLISHER_EVENTS
 
 _PER_SESSION = 4
 _NAMES = TypeAdapter(Annotated[list[str], Field(min_length=1, max_length=16)])
@@ -44,10 +44,10 @@ class EventSubscriptions:
             raise Invalid(
                 'Send a JSON list of event names, such as ["active","inactive"].'
             ) from None
-        unknown = sorted(asked - set(SSE_EVENTS))
+        unknown = sorted(asked - set(PUBLISHER_EVENTS))
         if unknown:
             raise Invalid(
-                f"Unknown events: {', '.join(unknown)[:200]}. Known: {', '.join(SSE_EVENTS)}."
+                f"Unknown events: {', '.join(unknown)[:200]}. Known: {', '.join(PUBLISHER_EVENTS)}."
             )
         self._forget_ended()
         held = [key for key, wanted in self._wanted.items() if wanted.session == session]
@@ -90,6 +90,7 @@ class EventSubscriptions:
         return [
             *(signals or [Signal("inactive")]),
             *layers,
+            *(Signal("wantedlayers", feed.source) for feed in state.live_feeds),
             Signal("viewercount", viewer_count=state.viewer_count),
         ]
 
@@ -97,6 +98,8 @@ class EventSubscriptions:
         """An event as a session reads it; None when it does not concern it."""
         if signal.event == "layers":
             return self._layers(wanted, signal)
+        if signal.event == "wantedlayers":
+            return self._wanted_layers(wanted)
         if signal.event == "viewercount":
             return frame("viewercount", {"viewercount": signal.viewer_count})
         return frame(
@@ -124,6 +127,20 @@ class EventSubscriptions:
         if mid is None or layers is None:
             return None
         return frame("layers", {"medias": {mid: layers}})
+
+    def _wanted_layers(self, wanted: _Wanted) -> str | None:
+        """Which layers a publisher is to send, once it was asked for others than all."""
+        feed = self._live.find_feed(wanted.session)
+        if feed is None or not feed.asked:
+            return None
+        medias = {
+            mid: {
+                "wanted": [layer for layer, sends in layers.items() if sends],
+                "unwanted": [layer for layer, sends in layers.items() if not sends],
+            }
+            for mid, layers in feed.asked.items()
+        }
+        return frame("wantedlayers", {"medias": medias})
 
     def _running(self, session: str) -> bool:
         return (

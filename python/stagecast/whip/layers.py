@@ -76,12 +76,18 @@ def video_layers(figures: SourceFigures | None) -> dict[str, Any] | None:
     best_first = sorted(layers, key=_quality, reverse=True)
     numbered = list(zip(range(len(layers) - 1, -1, -1), best_first, strict=True))
     active = [(index, layer) for index, layer in numbered if layer.active]
+    # What rests comes when it is chosen.
+    may_be_had = [(index, layer) for index, layer in numbered if layer.active or layer.resting]
     return {
         "active": [_encoding(index, layer) for index, layer in active],
-        "inactive": [{"id": layer.layer} for _, layer in numbered if not layer.active],
+        "inactive": [
+            _encoding(index, layer) if layer.resting else {"id": layer.layer}
+            for index, layer in numbered
+            if not layer.active
+        ],
         "layers": [
             {"encodingId": layer.layer, **_level(index, level)}
-            for index, layer in active
+            for index, layer in may_be_had
             for level in reversed(layer.levels)
         ],
     }

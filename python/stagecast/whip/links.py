@@ -4,6 +4,7 @@ from stagecast.settings import IceServer
 
 SSE_REL = "urn:ietf:params:whep:ext:core:server-sent-events"
 SSE_EVENTS = ("active", "inactive", "layers", "viewercount")
+PUBLISHER_EVENTS = (*SSE_EVENTS, "wantedlayers")
 LAYER_REL = "urn:ietf:params:whep:ext:core:layer"
 
 
@@ -22,8 +23,8 @@ def ice_links(servers: list[IceServer]) -> list[str]:
     return links
 
 
-def sse_link(session_url: str) -> str:
-    return f'<{session_url}/sse>; rel="{SSE_REL}"; events="{",".join(SSE_EVENTS)}"'
+def sse_link(session_url: str, events: tuple[str, ...]) -> str:
+    return f'<{session_url}/sse>; rel="{SSE_REL}"; events="{",".join(events)}"'
 
 
 def layer_link(session_url: str) -> str:
