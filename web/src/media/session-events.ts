@@ -1,13 +1,15 @@
 /**
  * The server-sent-events extension of a WHIP or WHEP session: how many watch, whether the stream is
- * on, and in which layers. Listens only while the page is visible, because a browser allows six connections a host over
- * HTTP/1.1 and hidden tabs must not use them up.
+ * on, and in which layers; for a publisher also which of those somebody needs. Listens only while the page is visible,
+ * because a browser allows six connections a host over HTTP/1.1 and hidden tabs must not use them up; a publisher
+ * listens always, because what it is asked for cannot wait.
  */
 export interface StreamEvents {
   viewercount: { viewercount: number };
   active: { streamId?: string; sourceId?: string | null; tracks?: unknown };
   inactive: { streamId?: string; sourceId?: string | null };
   layers: { medias?: object };
+  wantedlayers: { medias?: Record<string, { wanted: string[]; unwanted: string[] }> };
 }
 
 export type StreamEventHandler = <Name extends keyof StreamEvents>(
@@ -15,12 +17,22 @@ export type StreamEventHandler = <Name extends keyof StreamEvents>(
   data: StreamEvents[Name],
 ) => void;
 
+export interface Listening {
+  /** What to ask the server for. */
+  names?: readonly (keyof StreamEvents)[];
+  /** Go on while the page is hidden. */
+  always?: boolean;
+  /** Nothing is heard for a while. */
+  lost?: () => void;
+}
+
 const NAMES = ['active', 'inactive', 'layers', 'viewercount'] as const;
 const RETRY_MS = 5_000;
 
 export class SessionEvents {
   readonly #url: string;
   readonly #handler: StreamEventHandler;
+  readonly #listening: Listening;
   #source: EventSource | null = null;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #opening = false;
@@ -28,9 +40,10 @@ export class SessionEvents {
   readonly #onVisibility = () => this.#follow();
 
   /** `url` is the target of the session's extension link. */
-  constructor(url: string, handler: StreamEventHandler) {
+  constructor(url: string, handler: StreamEventHandler, listening: Listening = {}) {
     this.#url = url;
     this.#handler = handler;
+    this.#listening = listening;
     document.addEventListener('visibilitychange', this.#onVisibility);
     this.#follow();
   }
@@ -41,8 +54,16 @@ export class SessionEvents {
     this.#drop();
   }
 
+  get #hidden(): boolean {
+    return document.hidden && !this.#listening.always;
+  }
+
+  get #names(): readonly (keyof StreamEvents)[] {
+    return this.#listening.names ?? NAMES;
+  }
+
   #follow(): void {
-    if (document.hidden) this.#drop();
+    if (this.#hidden) this.#drop();
     else if (!this.#source && !this.#opening) void this.#open();
   }
 
@@ -59,11 +80,11 @@ export class SessionEvents {
       const response = await fetch(this.#url, {
         method: 'POST',
         headers: { 'Content-Type': 'application/json' },
-        body: JSON.stringify(NAMES),
+        body: JSON.stringify(this.#names),
       });
       const location = response.headers.get('Location');
       // A server that refuses has no events for us; only an unreachable one is asked again.
-      if (!response.ok || !location || this.#closed || document.hidden) return;
+      if (!response.ok || !location || this.#closed || this.#hidden) return;
       this.#listen(new URL(location, response.url).href);
     } catch {
       this.#again();
@@ -75,7 +96,7 @@ export class SessionEvents {
   #listen(url: string): void {
     const source = new EventSource(url);
     this.#source = source;
-    for (const name of NAMES) {
+    for (const name of this.#names) {
       source.addEventListener(name, ({ data }: MessageEvent<string>) => {
         try {
           this.#handler(name, JSON.parse(data) as never);
@@ -85,6 +106,7 @@ export class SessionEvents {
       });
     }
     source.addEventListener('error', () => {
+      if (this.#source === source) this.#listening.lost?.();
       if (source.readyState !== EventSource.CLOSED || this.#source !== source) return;
       this.#source = null;
       this.#again();

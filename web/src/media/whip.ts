@@ -9,7 +9,7 @@ import { Connection, type LostReason } from './connection';
 import { Emitter } from './emitter';
 import { type Ending, keepConnected } from './reconnect';
 import { ABS_CAPTURE_TIME, withHeaderExtension, withStartBitrate, withStereoOpus } from './sdp';
-import { SessionEvents } from './session-events';
+import { SessionEvents, type StreamEvents } from './session-events';
 import { SignallingError } from './signalling';
 
 export interface WhipOptions {
@@ -66,6 +66,10 @@ export class Whip extends Emitter<WhipEvents> {
   #encoding: Encoding;
   #connection: Connection | null = null;
   #events: SessionEvents | null = null;
+  /** Names of encodings that nobody needs. */
+  #unwanted = new Set<string>();
+  /** Parameters of a sender are read, changed and written by one at a time. */
+  #applying: Promise<void> = Promise.resolve();
   #abort: AbortController | null = null;
   #wasLive = false;
   #state: WhipState = { name: 'idle' };
@@ -203,9 +207,20 @@ export class Whip extends Emitter<WhipEvents> {
     if (sender) void this.#applyEncoding(sender);
     const url = connection.session.eventsUrl;
     if (!url) return;
-    this.#events = new SessionEvents(url, (name, data) => {
-      if (name === 'viewercount' && 'viewercount' in data) this.emit('viewers', data.viewercount);
-    });
+    const hear = (name: string, data: object) => {
+      if (name === 'viewercount' && 'viewercount' in data) this.emit('viewers', Number(data.viewercount));
+      if (name === 'wantedlayers') void this.#leaveOut(unwantedOf(data));
+    };
+    const names = ['viewercount', 'wantedlayers'] as const;
+    // Who does not hear when a layer is needed again must send it.
+    this.#events = new SessionEvents(url, hear, { names, always: true, lost: () => void this.#leaveOut([]) });
+  }
+
+  /** Sends all encodings but these. */
+  async #leaveOut(unwanted: readonly string[]): Promise<void> {
+    this.#unwanted = new Set(unwanted);
+    const sender = this.#sender('video');
+    if (sender) await this.#applyEncoding(sender);
   }
 
   async #resume(
@@ -225,7 +240,13 @@ export class Whip extends Emitter<WhipEvents> {
     return transceivers.find(({ receiver }) => receiver.track.kind === kind)?.sender ?? null;
   }
 
-  async #applyEncoding(sender: RTCRtpSender): Promise<void> {
+  #applyEncoding(sender: RTCRtpSender): Promise<void> {
+    const write = () => this.#writeEncoding(sender);
+    this.#applying = this.#applying.then(write, write);
+    return this.#applying;
+  }
+
+  async #writeEncoding(sender: RTCRtpSender): Promise<void> {
     const parameters = sender.getParameters();
     const { encodings } = parameters;
     if (encodings.length === 0) return;
@@ -237,6 +258,7 @@ export class Whip extends Emitter<WhipEvents> {
       else delete encoding.maxBitrate;
       if (maxFramerate) encoding.maxFramerate = maxFramerate;
       else delete encoding.maxFramerate;
+      encoding.active = !this.#unwanted.has(encoding.rid ?? '');
     }
     parameters.degradationPreference = degradationPreference;
     // A connection that closes meanwhile refuses: the next one starts with these values.
@@ -246,6 +268,7 @@ export class Whip extends Emitter<WhipEvents> {
   #drop(): void {
     this.#events?.close();
     this.#events = null;
+    this.#unwanted.clear();
     this.#connection = null;
   }
 
@@ -257,6 +280,16 @@ export class Whip extends Emitter<WhipEvents> {
   readonly #onPageHide = () => {
     void this.stop();
   };
+}
+
+/** Reads the data of a `wantedlayers` event: the encodings that nobody needs, never all of them. */
+export function unwantedOf(data: object): string[] {
+  const { medias } = data as StreamEvents['wantedlayers'];
+  // One track of video is published.
+  const media = Object.values(medias ?? {})[0];
+  const names = (list: unknown) =>
+    Array.isArray(list) ? list.filter((name) => typeof name === 'string') : [];
+  return names(media?.wanted).length > 0 ? names(media?.unwanted) : [];
 }
 
 /** What each of `count` encodings may use of a bitrate, smallest first. */
