@@ -106,7 +106,40 @@ window.publish = async (
 window.sending = async () =>
   [...(await connection.getStats()).values()]
     .filter(({ type, kind }) => type === 'outbound-rtp' && kind === 'video')
-    .map(({ rid, frameWidth, framesEncoded, active }) => ({ rid, frameWidth, framesEncoded, active }));
+    .map(({ rid, frameWidth, framesEncoded, active, bytesSent }) => ({
+      rid,
+      frameWidth,
+      framesEncoded,
+      active,
+      bytesSent,
+    }));
+
+/** The names of the encodings of which more is sent within a second. */
+window.flowing = async () => {
+  const before = await sending();
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  const after = await sending();
+  const grown = ({ rid, bytesSent }) => bytesSent > before.find((layer) => layer.rid === rid)?.bytesSent;
+  return after.filter(grown).map(({ rid }) => rid);
+};
+
+/** Leave out the encodings that nobody needs, as the server's events tell. */
+window.obey = async () => {
+  const created = await fetch(`${resource}/sse`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: '["wantedlayers"]',
+  });
+  const source = new EventSource(new URL(created.headers.get('Location'), resource));
+  source.addEventListener('wantedlayers', async ({ data }) => {
+    const [{ unwanted }] = Object.values(JSON.parse(data).medias);
+    const sender = connection.getSenders().find(({ track }) => track?.kind === 'video');
+    const parameters = sender.getParameters();
+    for (const encoding of parameters.encodings) encoding.active = !unwanted.includes(encoding.rid);
+    await sender.setParameters(parameters);
+  });
+  return created.status;
+};
 
 /** Ask for a layer; null is automatic. */
 window.select = async (layer) => {
