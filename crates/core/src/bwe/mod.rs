@@ -243,6 +243,11 @@ impl Estimator {
         self.history.push(seq, sent);
     }
 
+    /// A packet left without such a number: no report will tell what became of it, but that it was sent counts.
+    pub fn on_sent_unnumbered(&mut self, now: Instant, bytes: usize) {
+        self.sending.on_sent(now, bytes);
+    }
+
     fn begin_leaving(&mut self, now: Instant) -> Leaving {
         self.unheard_since.get_or_insert(now);
         *self.leaving.insert(Leaving {
@@ -391,6 +396,11 @@ impl Estimator {
     /// How much may be sent.
     pub fn estimate(&self, now: Instant) -> Bitrate {
         self.estimate_at(now)
+    }
+
+    /// How much is being sent, probes apart.
+    pub fn sending(&mut self, now: Instant) -> Bitrate {
+        self.sending.bitrate(now)
     }
 
     /// All that is known.

@@ -25,6 +25,8 @@ pub(super) struct Reports {
     judged: Option<Instant>,
     /// Share lost, averaged over some reports.
     loss: f64,
+    /// Of the last report.
+    fraction: f64,
     remb: Option<(Instant, Bitrate)>,
 }
 
@@ -34,6 +36,7 @@ impl Reports {
             estimate: initial,
             judged: None,
             loss: 0.0,
+            fraction: 0.0,
             remb: None,
         }
     }
@@ -56,7 +59,10 @@ impl Reports {
         self.judged = Some(now);
         self.loss += (fraction - self.loss) * LOSS_WEIGHT;
         let before = self.estimate;
-        if fraction > HIGH_LOSS {
+        // A report is on some dozens of packets, so that one alone may be chance.
+        let last = std::mem::replace(&mut self.fraction, fraction);
+        let lately = f64::midpoint(last, fraction);
+        if fraction.min(lately) > HIGH_LOSS {
             // What is lost is in excess of what the path takes, whatever the estimate was.
             self.estimate = before.min(sent) * (1.0 - 0.5 * fraction.min(1.0));
         } else if fraction < LOW_LOSS {
@@ -93,6 +99,19 @@ mod tests {
         assert_eq!(reports.estimate(), Bitrate::from_kbps(900));
         reports.on_loss(now + 2 * second, 0.0, sent);
         assert_eq!(reports.estimate(), Bitrate::from_kbps(946));
+    }
+
+    #[test]
+    fn chance_of_one_report_does_not_lower() {
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let sent = Bitrate::from_kbps(1000);
+        let mut reports = Reports::new(sent);
+        assert!(!reports.on_loss(now, 0.05, sent));
+        assert!(!reports.on_loss(now + second, 0.12, sent));
+        assert!(!reports.on_loss(now + 2 * second, 0.05, sent));
+        assert!(!reports.on_loss(now + 3 * second, 0.12, sent));
+        assert!(reports.on_loss(now + 4 * second, 0.12, sent), "no chance");
     }
 
     #[test]

@@ -295,11 +295,12 @@ impl Egress<'_> {
         let Some(packet) = sent.origin.find(source) else {
             return false;
         };
-        if !stream.history.take(sent.seq, rtt, now)
+        if !stream.history.may_resend(sent.seq, rtt, now)
             || !self.quality.may_repair(now, packet.payload.len())
         {
             return false;
         }
+        stream.history.resent(sent.seq, now);
         let again = |egress: &mut Self| {
             let number = *egress.transport_seq as u16;
             let done = egress.write_rtx(index, sent, packet, now, PacketKind::Retransmission);

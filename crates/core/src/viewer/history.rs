@@ -118,23 +118,25 @@ impl History {
         self.recent(0)
     }
 
-    /// Whether a packet may be sent again now; if so that is noted.
+    /// Whether a packet may be sent again now.
     ///
     /// A request that repeats before an answer can have arrived is ignored.
-    pub fn take(&mut self, seq: u64, rtt: Duration, now: Instant) -> bool {
-        let (now, index) = (self.millis(now), self.index(seq as u32));
-        let slot = self.slots.get_mut(index).and_then(Option::as_mut);
-        let Some(slot) = slot.filter(|s| s.seq == seq as u32) else {
-            return false;
-        };
+    pub fn may_resend(&mut self, seq: u64, rtt: Duration, now: Instant) -> bool {
+        let now = self.millis(now);
         let patience = (rtt.as_millis() as u32).clamp(10, 100);
-        let answered = slot.at + u32::from(slot.resent_after) + patience;
-        if slot.resends >= MAX_RESENDS || (slot.resends > 0 && now < answered) {
-            return false;
+        self.slot(seq).is_some_and(|slot| {
+            let answered = slot.at + u32::from(slot.resent_after) + patience;
+            slot.resends < MAX_RESENDS && (slot.resends == 0 || now >= answered)
+        })
+    }
+
+    /// A packet is sent again now.
+    pub fn resent(&mut self, seq: u64, now: Instant) {
+        let now = self.millis(now);
+        if let Some(slot) = self.slot(seq) {
+            slot.resends += 1;
+            slot.resent_after = u16::try_from(now.saturating_sub(slot.at)).unwrap_or(u16::MAX);
         }
-        slot.resends += 1;
-        slot.resent_after = u16::try_from(now.saturating_sub(slot.at)).unwrap_or(u16::MAX);
-        true
     }
 
     /// The transmission of a packet after so many others of it is lost: whether it was the last. Then the
@@ -144,9 +146,7 @@ impl History {
         let Some(seq) = self.newest.checked_sub(behind.into()) else {
             return false;
         };
-        let index = self.index(seq as u32);
-        let slot = self.slots.get_mut(index).and_then(Option::as_mut);
-        let Some(slot) = slot.filter(|s| s.seq == seq as u32 && s.resends == resends) else {
+        let Some(slot) = self.slot(seq).filter(|s| s.resends == resends) else {
             return false;
         };
         slot.resent_after = 0;
@@ -159,6 +159,13 @@ impl History {
         let slot = slot.and_then(Option::as_ref);
         slot.filter(|s| s.seq == seq as u32)
             .map_or(0, |s| s.resends)
+    }
+
+    /// What is known of a packet, if it still is.
+    fn slot(&mut self, seq: u64) -> Option<&mut Slot> {
+        let index = self.index(seq as u32);
+        let slot = self.slots.get_mut(index).and_then(Option::as_mut);
+        slot.filter(|s| s.seq == seq as u32)
     }
 
     /// The place of a packet.
@@ -201,6 +208,15 @@ mod tests {
         }
     }
 
+    /// Send a packet again if that may be.
+    fn take(history: &mut History, seq: u64, now: Instant) -> bool {
+        let may = history.may_resend(seq, MS(50), now);
+        if may {
+            history.resent(seq, now);
+        }
+        may
+    }
+
     #[test]
     fn lost_packet_is_found_across_the_wrap_of_its_number() {
         let now = Instant::now();
@@ -218,11 +234,11 @@ mod tests {
         let t0 = Instant::now();
         let mut history = History::default();
         history.push(sent(7), t0);
-        assert!(history.take(7, MS(50), t0));
-        assert!(!history.take(7, MS(50), t0 + MS(40)));
-        assert!(history.take(7, MS(50), t0 + MS(60)));
-        assert!(history.take(7, MS(50), t0 + MS(120)));
-        assert!(!history.take(7, MS(50), t0 + MS(999)));
+        assert!(take(&mut history, 7, t0));
+        assert!(!take(&mut history, 7, t0 + MS(40)));
+        assert!(take(&mut history, 7, t0 + MS(60)));
+        assert!(take(&mut history, 7, t0 + MS(120)));
+        assert!(!take(&mut history, 7, t0 + MS(999)));
     }
 
     #[test]
@@ -233,12 +249,12 @@ mod tests {
             history.push(sent(seq), t0);
         }
         assert!(history.is_missing(64, 0));
-        assert!(history.take(65_600, MS(50), t0 + MS(100)));
+        assert!(take(&mut history, 65_600, t0 + MS(100)));
         assert_eq!(history.resends(65_600), 1);
         assert!(!history.is_missing(64, 0), "it is on its way again");
-        assert!(!history.take(65_600, MS(50), t0 + MS(120)));
+        assert!(!take(&mut history, 65_600, t0 + MS(120)));
         assert!(history.is_missing(64, 1));
-        assert!(history.take(65_600, MS(50), t0 + MS(120)), "lost once more");
+        assert!(take(&mut history, 65_600, t0 + MS(120)), "lost once more");
         assert!(!history.is_missing(1000, 0), "not sent yet");
         assert!(!History::default().is_missing(7, 0));
     }

@@ -22,6 +22,8 @@ const BELOW_RTP: usize = 28;
 const PROBE_STEP: Duration = Duration::from_millis(2);
 /// Share of the estimate that retransmissions may take, and how much of it may be saved up.
 const REPAIR_SHARE: f64 = 0.3;
+/// The only layer is sent whatever the estimate is, and without repairs in vain: this part of it counts as much.
+const WORTH_REPAIR: f64 = 0.5;
 const REPAIR_SAVINGS: Duration = Duration::from_secs(1);
 const MIN_REPAIR_SAVINGS: u64 = 16 << 10;
 /// With this share lost whatever is sent, one retransmission of ten or so would not do.
@@ -67,8 +69,9 @@ impl Quality {
         if audio {
             self.audio.bytes += bytes as u64;
         }
-        if let Some(seq) = seq {
-            self.estimator.on_sent(now, seq, bytes, kind);
+        match seq {
+            Some(seq) => self.estimator.on_sent(now, seq, bytes, kind),
+            None => self.estimator.on_sent_unnumbered(now, bytes),
         }
     }
 
@@ -117,14 +120,16 @@ impl Quality {
     /// Whether to send a retransmission twice: where the path loses packets at any rate, so that this
     /// makes nothing worse, and as long as it leaves enough for what else has to be sent again.
     pub fn may_repair_twice(&mut self, now: Instant, bytes: usize) -> bool {
+        let rate = self.repair_rate(now);
         self.estimator.inherent_loss() >= MUCH_LOSS
             && self.estimator.network(now).congestion.is_none()
-            && self.repair.is_ample(self.repair_rate(now))
+            && self.repair.is_ample(rate)
             && self.may_repair(now, bytes)
     }
 
-    fn repair_rate(&self, now: Instant) -> Bitrate {
-        self.estimator.estimate(now) * REPAIR_SHARE
+    fn repair_rate(&mut self, now: Instant) -> Bitrate {
+        let sent = self.estimator.sending(now) * WORTH_REPAIR;
+        self.estimator.estimate(now).max(sent) * REPAIR_SHARE
     }
 
     /// Choose a layer, if it is time to, and tell the reader.
@@ -246,5 +251,45 @@ impl RepairBudget {
         let enough = self.bytes >= bytes;
         self.bytes -= if enough { bytes } else { 0 };
         enough
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACKET: usize = 1200;
+
+    /// A hundred packets a second go to a viewer without transport-wide feedback, and of each hundred so many
+    /// are lost as `lost` says for a second: how many of those may not be sent again.
+    fn given_up(seconds: u32, lost: impl Fn(u32) -> u32) -> u32 {
+        let start = Instant::now();
+        let mut quality = Quality::new(start);
+        let mut refused = 0;
+        for second in 0..seconds {
+            let lost = lost(second);
+            for packet in 0..100 {
+                let now = start + Duration::from_millis(u64::from(second * 1000 + packet * 10));
+                quality.on_sent(now, None, PACKET, false, PacketKind::Media);
+                if packet * lost % 100 < lost {
+                    refused += u32::from(!quality.may_repair(now, PACKET));
+                    quality.may_repair_twice(now, PACKET);
+                }
+            }
+            let now = start + Duration::from_secs(u64::from(second + 1));
+            quality.on_report(now, f64::from(lost) / 100.0, None);
+        }
+        refused
+    }
+
+    #[test]
+    fn losses_by_chance_are_repaired_for_an_hour_without_transport_feedback() {
+        let lost = |second: u32| if second % 20 == 19 { 12 } else { 5 };
+        assert_eq!(given_up(3600, lost), 0);
+    }
+
+    #[test]
+    fn only_layer_is_repaired_where_much_is_lost_all_the_time() {
+        assert_eq!(given_up(600, |_| 13), 0);
     }
 }
