@@ -76,6 +76,8 @@ def main() -> int:
     if "loss" in parts:
         results["loss"] = loss.measure(max(options.seconds, 30), LOSS_VIEWERS)
         verdicts += [_print_loss(name, row) for name, row in results["loss"].items()]
+        for name, reason in loss.skipped().items():
+            print(f"\n{name} is skipped: {reason}")
     if "players" in parts:
         results["players"] = players.measure()
         verdicts.append(_print_players(results["players"]))

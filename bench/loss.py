@@ -2,19 +2,24 @@
 
 Every engine watches with some viewers at once, so that minutes are hours for it. A freeze is what WebRTC's statistics
 call one: the time between two pictures is more than three times the average and 150 ms above it. Browsers count them.
-aiortc shows nothing; its pictures are taken to be shown as a player with a buffer of 150 ms would show them.
+aiortc and pion show nothing; their pictures are taken to be shown as a player with a buffer of 150 ms would show them.
+pion decodes nothing either: what counts is pictures that could not be made whole. It needs Go and is skipped without.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import shutil
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Generator, Sequence
 from contextlib import AsyncExitStack
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal
 
 from bench.publishers import until_live
@@ -28,31 +33,52 @@ NETWORK = Network(loss=0.05, jitter=0.05)
 SEED = 1
 # Joining is not what is measured here.
 SETTLE_SECONDS = 5.0
-# Of the player that aiortc lacks; browsers make theirs as long as the network's jitter asks for.
+# Of the player that aiortc and pion lack; browsers make theirs as long as the network's jitter asks for.
 BUFFER = 0.15
 
 # Who watches, and what.
-ENGINES: dict[str, tuple[Engine | Literal["aiortc"], str]] = {
+ENGINES: dict[str, tuple[Engine | Literal["aiortc", "pion"], str]] = {
     "chromium h264": ("chromium", "h264"),
     "chromium vp8": ("chromium", "vp8"),
     "firefox vp8": ("firefox", "vp8"),
     "aiortc h264": ("aiortc", "h264"),
     "aiortc vp8": ("aiortc", "vp8"),
+    "pion h264": ("pion", "h264"),
+    "pion vp8": ("pion", "vp8"),
 }
+_PION = Path(__file__).parent / "pion"
 
 
 def measure(
     seconds: float, viewers: int, names: Sequence[str] = tuple(ENGINES)
 ) -> dict[str, dict[str, Any]]:
     """What each engine saw in so many seconds."""
-    return {name: _measure(name, seconds, viewers) for name in names}
+    return {name: _measure(name, seconds, viewers) for name in names if not _missing(name)}
+
+
+def skipped(names: Sequence[str] = tuple(ENGINES)) -> dict[str, str]:
+    """Those that cannot be measured here, and why."""
+    return {name: reason for name in names if (reason := _missing(name))}
+
+
+def _missing(name: str) -> str | None:
+    if ENGINES[name][0] == "pion" and shutil.which("go") is None:
+        return "Go is not installed"
+    return None
 
 
 def _measure(name: str, seconds: float, viewers: int) -> dict[str, Any]:
     engine, codec = ENGINES[name]
-    with Server() as server, _publisher(server, codec), _through(server) as relay:
+    with (
+        _pion() if engine == "pion" else contextlib.nullcontext() as program,
+        Server() as server,
+        _publisher(server, codec),
+        _through(server) as relay,
+    ):
         if engine == "aiortc":
             watching = _watch_aiortc(server.whep, relay.port, seconds, viewers)
+        elif engine == "pion":
+            watching = _watch_pion(str(program), server.whep, relay.port, seconds, viewers)
         else:
             watching = _watch_browser(engine, server.whep, relay.port, seconds, viewers)
         figures = asyncio.run(watching)
@@ -137,6 +163,9 @@ def _differences(
         "freezes": total("freezeCount"),
         "frozen_share": round(sum(frozen) / watched, 5),
         "frozen_share_worst": round(max(frozen) / seconds, 5),
+        "buffer_ms": round(
+            1000 * total("jitterBufferDelay") / max(1, total("jitterBufferEmittedCount"))
+        ),
         "nacks": total("nackCount"),
         "lost_at_first": total("packetsLost"),
         "srtp": sorted({str(report.get("srtp")) for report in after}),
@@ -154,16 +183,45 @@ async def _watch_aiortc(url: str, through: int, seconds: float, viewers: int) ->
         await asyncio.sleep(seconds)
         watched = (time.monotonic() - begun) * viewers
         decoded = [[picture for picture in peer.decoded if picture[0] >= begun] for peer in peers]
+    return _shown(decoded, watched) | {"decode_errors": errors.count - early_errors}
+
+
+@contextlib.contextmanager
+def _pion() -> Generator[Path]:
+    """The program that watches with pion, built."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "pion"
+        subprocess.run(["go", "build", "-o", str(program), "."], cwd=_PION, check=True)
+        yield program
+
+
+async def _watch_pion(
+    program: str, url: str, through: int, seconds: float, viewers: int
+) -> dict[str, Any]:
+    process = await asyncio.create_subprocess_exec(
+        *(program, "-url", url, "-through", str(through), "-viewers", str(viewers)),
+        *("-settle", f"{SETTLE_SECONDS}s", "-duration", f"{seconds}s"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+    if process.returncode != 0:
+        raise RuntimeError("pion could not watch; what it says is above")
+    seen = json.loads(output)
+    figures = _shown([viewer["pictures"] for viewer in seen], seconds * viewers)
+    return figures | {"decode_errors": sum(viewer["lost"] for viewer in seen)}
+
+
+def _shown(decoded: Sequence[Sequence[tuple[float, float]]], watched: float) -> dict[str, Any]:
+    """What players would have shown, who watched for so many seconds together."""
     shown = [play(pictures, BUFFER) for pictures in decoded]
     frozen = [freezes(times) for times in shown]
     return {
-        "viewers": viewers,
+        "viewers": len(shown),
         "watched_seconds": round(watched, 1),
         "pictures": sum(len(times) for times in shown),
-        "decode_errors": errors.count - early_errors,
         "freezes": sum(len(gaps) for gaps in frozen),
         "frozen_share": round(sum(sum(gaps) for gaps in frozen) / watched, 5),
-        "frozen_share_worst": round(max(sum(gaps) for gaps in frozen) / seconds, 5),
+        "frozen_share_worst": round(max(sum(gaps) for gaps in frozen) * len(shown) / watched, 5),
     }
 
 

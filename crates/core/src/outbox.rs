@@ -94,6 +94,43 @@ impl Outbox {
         Some(written)
     }
 
+    /// Have the last two datagrams of a lane to a peer leave in the other order; whether they could, which they
+    /// can while they are of one run and nothing came after them.
+    pub fn swap_last(&mut self, path: Path, lane: Lane) -> bool {
+        let of = |run: &&mut Run| run.path == path && run.lane == lane && run.tail_lane == lane;
+        let Some(run) = self.runs.last_mut().filter(of) else {
+            return false;
+        };
+        let (size, end) = (run.segment, run.bytes.end);
+        match run.tail.take_if(|tail| tail.end == self.used) {
+            Some(tail) => {
+                // A run of its own, as it is not smaller than what now goes before it.
+                let overtaken = end - size..end;
+                run.bytes.end = overtaken.start;
+                if run.bytes.is_empty() {
+                    (run.segment, run.bytes) = (tail.len(), tail);
+                } else {
+                    run.tail = Some(tail);
+                }
+                self.runs.push(Run {
+                    path,
+                    bytes: overtaken,
+                    segment: size,
+                    tail: None,
+                    lane,
+                    tail_lane: lane,
+                });
+                true
+            }
+            None if run.bytes.len() >= 2 * size && end == self.used => {
+                let (before, last) = self.arena[end - 2 * size..end].split_at_mut(size);
+                before.swap_with_slice(last);
+                true
+            }
+            None => false,
+        }
+    }
+
     /// What is queued, in order.
     pub fn runs(&self) -> &[Run] {
         &self.runs
@@ -292,6 +329,43 @@ mod tests {
                 }
             }
             assert_eq!(outbox.runs().iter().map(Run::count).sum::<usize>(), 12);
+        }
+    }
+
+    #[test]
+    fn last_two_of_a_run_can_change_places() {
+        use Lane::{Audio, Video};
+        for (queued, swapped, sent) in [
+            (&[(1, Video, 2)][..], false, &[1][..]),
+            (&[(1, Video, 2), (1, Video, 2)], true, &[2, 1]),
+            (&[(1, Video, 2), (1, Video, 1)], true, &[2, 1]),
+            (
+                &[(1, Video, 2), (1, Video, 2), (1, Video, 1)],
+                true,
+                &[1, 3, 2],
+            ),
+            (&[(1, Video, 1), (1, Video, 2)], false, &[1, 2]),
+            (&[(1, Video, 2), (1, Audio, 2)], false, &[1, 2]),
+            (
+                &[(1, Video, 2), (1, Video, 2), (2, Video, 2)],
+                false,
+                &[1, 2, 3],
+            ),
+        ] {
+            let mut outbox = Outbox::default();
+            for (&(to, lane, size), byte) in queued.iter().zip(1..) {
+                outbox.push_with(path(to), lane, size, |room| {
+                    room.fill(byte);
+                    Some(size)
+                });
+            }
+            assert_eq!(outbox.swap_last(path(1), Video), swapped, "{queued:?}");
+            // What follows keeps behind.
+            queue(&mut outbox, Video, 1);
+            let datagrams = outbox.runs().iter().flat_map(Run::datagrams);
+            let mut order: Vec<u8> = datagrams.map(|d| outbox.arena()[d.start]).collect();
+            assert_eq!(order.pop(), Some(0), "{queued:?}");
+            assert_eq!(order, sent, "{queued:?}");
         }
     }
 

@@ -398,6 +398,11 @@ impl Estimator {
         self.estimate_at(now)
     }
 
+    /// Whether transport-wide feedback comes.
+    pub fn is_heard(&self) -> bool {
+        self.heard.is_some()
+    }
+
     /// How much is being sent, probes apart.
     pub fn sending(&mut self, now: Instant) -> Bitrate {
         self.sending.bitrate(now)

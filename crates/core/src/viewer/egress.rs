@@ -30,6 +30,10 @@ const MAX_PADDING: usize = 255;
 const STAMP_INTERVAL: Duration = Duration::from_secs(1);
 /// A capture time so far from what the one before tells is told.
 const STAMP_TOLERANCE_US: i64 = 2000;
+/// Between packets that are overtaken so that a viewer says what it lost.
+const NUDGE_INTERVAL: Duration = Duration::from_millis(60);
+/// A packet with more of them after it is sent again once: aiortc forgets all it has when one comes a hundred too late.
+const TWICE_WITHIN: u64 = 60;
 /// The P bit of the first byte of an RTP header.
 const PADDING_BIT: u8 = 0x20;
 
@@ -50,6 +54,8 @@ pub struct Stream {
     /// The same of the last packet that had its capture time with it.
     stamped: Option<(u32, Instant)>,
     undecodable: u64,
+    /// When a packet was last overtaken.
+    nudged: Option<Instant>,
 }
 
 impl Stream {
@@ -67,6 +73,7 @@ impl Stream {
             newest: None,
             stamped: None,
             undecodable: 0,
+            nudged: None,
         }
     }
 
@@ -267,12 +274,34 @@ impl EgressTransport for Egress<'_> {
             stream.history.push(sent, now);
             if numbered {
                 stream.numbers.set(transport_seq as u16, out.seq as u16, 0);
+            } else {
+                self.nudge(out, now);
             }
         }
     }
 }
 
 impl Egress<'_> {
+    /// Let the packet overtake the one before, now and then.
+    ///
+    /// Some receivers, as aiortc, ask for what they miss only when they find another gap: a request that is lost
+    /// waits for the next loss, for some hundred packets at times, and a picture with it. A gap that is filled
+    /// at once makes them ask for all they miss.
+    fn nudge(&mut self, out: &Outgoing<'_>, now: Instant) {
+        let Some(stream) = self.streams.iter_mut().find(|s| s.kind() == out.kind) else {
+            return;
+        };
+        let lately = |at: Instant| now.saturating_duration_since(at) < NUDGE_INTERVAL;
+        if out.kind == Kind::Video
+            && !stream.nudged.is_some_and(lately)
+            && self.quality.is_vague()
+            && self.out.swap_last(self.path, Lane::Video)
+        {
+            stream.nudged = Some(now);
+            stream.history.overtaken(out.seq.wrapping_sub(1));
+        }
+    }
+
     /// Send a lost packet again, as RFC 4588 has it; whether it could be.
     pub fn resend(
         &mut self,
@@ -301,6 +330,7 @@ impl Egress<'_> {
             return false;
         }
         stream.history.resent(sent.seq, now);
+        let newest = stream.history.newest().map_or(0, |newest| newest.seq);
         let again = |egress: &mut Self| {
             let number = *egress.transport_seq as u16;
             let done = egress.write_rtx(index, sent, packet, now, PacketKind::Retransmission);
@@ -311,7 +341,9 @@ impl Egress<'_> {
         };
         let done = again(self);
         // A request that has to be repeated costs a round trip, which is what a picture stands for.
-        if self.quality.may_repair_twice(now, packet.payload.len()) {
+        if newest < sent.seq + TWICE_WITHIN
+            && self.quality.may_repair_twice(now, packet.payload.len())
+        {
             again(self);
         }
         done

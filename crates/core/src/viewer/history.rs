@@ -45,6 +45,8 @@ struct Slot {
     resends: u8,
     rtx_pt: u8,
     marker: bool,
+    /// It left after the one that follows it, so that the first request for it means nothing.
+    overtaken: bool,
     patch: Option<Patch>,
 }
 
@@ -89,8 +91,16 @@ impl History {
             resends: 0,
             rtx_pt: sent.rtx_pt,
             marker: sent.marker,
+            overtaken: false,
             patch: sent.patch,
         });
+    }
+
+    /// A packet left after the one that follows it.
+    pub fn overtaken(&mut self, seq: u64) {
+        if let Some(slot) = self.slot(seq) {
+            slot.overtaken = true;
+        }
     }
 
     /// The packet with this 16-bit number.
@@ -120,11 +130,15 @@ impl History {
 
     /// Whether a packet may be sent again now.
     ///
-    /// A request that repeats before an answer can have arrived is ignored.
+    /// A request that repeats before an answer can have arrived is ignored, and so is the first one for a packet
+    /// that was overtaken.
     pub fn may_resend(&mut self, seq: u64, rtt: Duration, now: Instant) -> bool {
         let now = self.millis(now);
         let patience = (rtt.as_millis() as u32).clamp(10, 100);
         self.slot(seq).is_some_and(|slot| {
+            if std::mem::take(&mut slot.overtaken) {
+                return false;
+            }
             let answered = slot.at + u32::from(slot.resent_after) + patience;
             slot.resends < MAX_RESENDS && (slot.resends == 0 || now >= answered)
         })
@@ -239,6 +253,18 @@ mod tests {
         assert!(take(&mut history, 7, t0 + MS(60)));
         assert!(take(&mut history, 7, t0 + MS(120)));
         assert!(!take(&mut history, 7, t0 + MS(999)));
+    }
+
+    #[test]
+    fn first_request_for_a_packet_that_was_overtaken_is_ignored() {
+        let t0 = Instant::now();
+        let mut history = History::default();
+        history.push(sent(7), t0);
+        history.push(sent(8), t0);
+        history.overtaken(7);
+        assert!(!take(&mut history, 7, t0 + MS(50)));
+        assert!(take(&mut history, 7, t0 + MS(120)), "it really is lost");
+        assert!(take(&mut history, 8, t0 + MS(50)));
     }
 
     #[test]

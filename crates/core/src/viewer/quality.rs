@@ -127,6 +127,12 @@ impl Quality {
             && self.may_repair(now, bytes)
     }
 
+    /// Whether the viewer is to be made to say what it lost: it sends no transport-wide feedback, from
+    /// which that would be known, over a path on which requests get lost, too.
+    pub fn is_vague(&self) -> bool {
+        !self.estimator.is_heard() && self.estimator.inherent_loss() >= MUCH_LOSS
+    }
+
     fn repair_rate(&mut self, now: Instant) -> Bitrate {
         let sent = self.estimator.sending(now) * WORTH_REPAIR;
         self.estimator.estimate(now).max(sent) * REPAIR_SHARE

@@ -80,12 +80,16 @@ struct Scene {
     allocations: u64,
 }
 
-fn make_offer(now: Instant) -> (Rtc, String, SdpPendingOffer) {
-    let mut peer = Rtc::builder()
+/// `reports`: whether the peer knows transport-wide feedback.
+fn make_offer(now: Instant, reports: bool) -> (Rtc, String, SdpPendingOffer) {
+    let mut config = Rtc::builder()
         .set_rtp_mode(true)
         .clear_codecs()
-        .enable_h264(true)
-        .build(now);
+        .enable_h264(true);
+    if !reports {
+        config = config.clear_extension_map();
+    }
+    let mut peer = config.build(now);
     peer.add_local_candidate(Candidate::host(peer_address(), "udp").expect("a host candidate"));
     let mut api = peer.sdp_api();
     api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
@@ -95,10 +99,19 @@ fn make_offer(now: Instant) -> (Rtc, String, SdpPendingOffer) {
 
 impl Scene {
     fn new(lean: bool) -> Self {
+        Self::between(lean, true)
+    }
+
+    /// On the lean path, with a peer that tells by receiver reports only what it lost.
+    fn without_transport_feedback() -> Self {
+        Self::between(true, false)
+    }
+
+    fn between(lean: bool, reports: bool) -> Self {
         let now = Instant::now();
         let timeout = Duration::from_secs(30);
         let config = SessionConfig::new(timeout, timeout).expect("a certificate");
-        let (mut peer, offer_sdp, pending) = make_offer(now);
+        let (mut peer, offer_sdp, pending) = make_offer(now, reports);
         let h264 = Format {
             profile_level_id: 0x0042_e01f,
             packetization_mode: 1,

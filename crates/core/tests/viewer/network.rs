@@ -91,6 +91,33 @@ fn viewer_gets_the_layer_that_its_network_carries() {
     assert!(scene.count("h") > 150 && scene.count("l") == 0, "and again");
 }
 
+/// How many of ninety packets are overtaken, some time after losses.
+fn overtaken_after(mut scene: Scene, loses: fn(usize) -> bool) -> usize {
+    scene.run_until_connected();
+    scene.loses = loses;
+    scene.stream(300);
+    scene.loses = |_| false;
+    scene.stream(60);
+    scene.got.clear();
+    let before = scene.sent;
+    scene.stream(30);
+    assert_eq!(scene.got.len(), 90, "everything arrives");
+    assert!(scene.sent - before < 100, "and once");
+    let overtaken = |pair: &&[super::Got]| pair[0].2 == pair[1].2 + 1;
+    scene.got.windows(2).filter(overtaken).count()
+}
+
+#[test]
+fn viewer_without_transport_feedback_is_made_to_say_what_it_lost_without_being_sent_more() {
+    assert_eq!(
+        overtaken_after(Scene::new(true), |n| n.is_multiple_of(10)),
+        0
+    );
+    // So much that what is sent again does not hide it in the peer's reports.
+    let vague = Scene::without_transport_feedback();
+    assert_eq!(overtaken_after(vague, |n| !n.is_multiple_of(4)), 15);
+}
+
 #[test]
 fn viewer_that_has_settled_allocates_nothing() {
     let mut scene = Scene::new(true);
