@@ -5,12 +5,14 @@
 //! - [`threads`] are where that happens; they are few, and naps make them cheap.
 //! - [`service`] says what a request gets: playlists, parts, segments, or a refusal.
 //! - [`streams`] starts a segmenter when somebody asks and stops it when nobody does; [`stream`] is
-//!   one of them, [`version`] one state of a playlist, made into bytes once for all players.
+//!   one of them, [`channel`] one of its renditions, [`version`] one state of a playlist, made into
+//!   bytes once for all players.
 //! - [`gate`] asks the control plane who may play, and remembers what it said for some seconds.
 //! - [`viewers`] counts players, [`disk`] keeps what players may seek back to.
 //!
 //! Where media and verdicts come from is behind [`Doors`], so that tests bring their own.
 
+mod channel;
 mod disk;
 mod doors;
 mod gate;

@@ -9,10 +9,11 @@ use stagecast_core::hls::Found;
 use stagecast_proto::hls::request::{File, Path, Query, percent_decode};
 use stagecast_proto::hls::with_query;
 
+use super::channel::Channel;
 use super::doors::{Ask, Doors};
 use super::gate::{Gate, Refused};
 use super::patience::Patience;
-use super::stream::{Channel, Stream};
+use super::stream::Stream;
 use super::streams::Streams;
 use super::version::{Body, Version};
 use super::{Method, Request, Response};
@@ -154,7 +155,7 @@ impl Service {
             }
             File::Init(name, number) => {
                 let channel = channel(&stream, name)?;
-                let version = Arc::clone(&channel.versions.borrow());
+                let version = channel.newest();
                 found(version.view.init(number))
             }
             File::Segment(name, number) => segment(&stream, name, number).await,
@@ -234,7 +235,7 @@ async fn media(
     if channel.stale.load(Ordering::Relaxed) {
         return Err(not_found("The rendition has stopped; take another one."));
     }
-    let mut version = Arc::clone(&channel.versions.borrow());
+    let mut version = channel.newest();
     let mut cache = SHORT;
     if let Some(segment) = query.msn {
         cache = BLOCKED;
@@ -271,7 +272,7 @@ async fn wait(
     is_it: impl Fn(&Version) -> bool,
     patience: &mut Patience,
 ) -> Result<Arc<Version>, Response> {
-    let mut versions = channel.versions.subscribe();
+    let mut versions = channel.versions();
     let target = versions.borrow().view.target_duration;
     let limit = Duration::from_secs(u64::from(target * PATIENCE));
     let version = versions.wait_for(|version| is_it(version));
@@ -286,7 +287,7 @@ async fn wait_for_part(
     number: u64,
     patience: &mut Patience,
 ) -> Result<Response, Response> {
-    let version = Arc::clone(&channel.versions.borrow());
+    let version = channel.newest();
     match version.view.part(number) {
         Found::Later => {
             let there = |version: &Version| !matches!(version.view.part(number), Found::Later);
@@ -299,7 +300,7 @@ async fn wait_for_part(
 
 async fn segment(stream: &Stream, name: &str, number: u64) -> Result<Response, Response> {
     let channel = channel(stream, name)?;
-    let version = Arc::clone(&channel.versions.borrow());
+    let version = channel.newest();
     match (version.view.segment(number), &stream.disk) {
         (Found::Old, Some(disk)) => match disk.read(name, number).await {
             Ok(bytes) => Ok(Response::media(bytes)),

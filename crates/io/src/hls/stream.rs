@@ -10,9 +10,9 @@ use stagecast_core::id::SourceKey;
 use stagecast_proto::hls::multivariant;
 use tokio::sync::watch;
 
+use super::channel::Channel;
 use super::disk::Disk;
 use super::doors::Frames;
-use super::version::Version;
 use super::viewers::Viewers;
 use crate::frames::FrameEvent;
 
@@ -29,14 +29,6 @@ const VIEWER_GONE: Duration = Duration::from_secs(10);
 
 /// What a multivariant playlist lists, written with marks for the query.
 pub(super) type Listing = Arc<str>;
-
-/// A rendition as players read it: its newest version, and a bell that rings with every new one.
-#[derive(Debug)]
-pub(super) struct Channel {
-    pub(super) versions: watch::Sender<Arc<Version>>,
-    /// It is far behind the others: players should take another one.
-    pub(super) stale: AtomicBool,
-}
 
 /// A source that is segmented.
 #[derive(Debug)]
@@ -137,17 +129,9 @@ impl Stream {
 
     fn show_view(&self, name: &Arc<str>, view: stagecast_core::hls::View) {
         if let Some(channel) = self.channel(name) {
-            channel.versions.send_modify(|version| {
-                *version = Arc::new(Version::new(version.number + 1, view));
-            });
-            return;
-        }
-        let channel = Channel {
-            versions: watch::Sender::new(Arc::new(Version::new(1, view))),
-            stale: AtomicBool::new(false),
-        };
-        if let Ok(mut channels) = self.channels.write() {
-            channels.insert(Arc::clone(name), Arc::new(channel));
+            channel.show(view);
+        } else if let Ok(mut channels) = self.channels.write() {
+            channels.insert(Arc::clone(name), Arc::new(Channel::new(view)));
         }
     }
 
