@@ -233,6 +233,7 @@ pub fn hls(data: &[u8]) {
     assert!(!read.rest.contains(['"', '\n', '\r', ' ', '<']) && read.rest.is_ascii());
     assert!(!read.rest.split('&').any(|pair| pair.starts_with("_HLS_")));
     assert!(read.parameters().len() <= 32);
-    let again = Query::parse(&read.rest_with_session("1")).expect("what was kept is a query");
+    let child = read.rest_with_session("1");
+    let again = Query::parse(&child).expect("what was kept is a query");
     assert_eq!((again.rest, again.msn, again.part), (read.rest, None, None));
 }

@@ -27,9 +27,9 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn new(view: View) -> Self {
+    pub(super) fn new(epoch: u64, view: View) -> Self {
         Self {
-            newest: watch::Sender::new(Arc::new(Version::new(1, view))),
+            newest: watch::Sender::new(Arc::new(Version::new(epoch, 1, view))),
             relays: Mutex::default(),
             stale: AtomicBool::new(false),
         }
@@ -37,9 +37,8 @@ impl Channel {
 
     /// There is something new to be seen.
     pub(super) fn show(&self, view: View) {
-        self.newest.send_modify(|version| {
-            *version = Arc::new(Version::new(version.number + 1, view));
-        });
+        self.newest
+            .send_modify(|version| *version = Arc::new(version.next(view)));
     }
 
     pub(super) fn newest(&self) -> Arc<Version> {

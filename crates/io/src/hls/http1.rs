@@ -3,7 +3,7 @@
 //! Pipelined requests are answered in order. A request with a body, a head that is too long or one
 //! that cannot be read ends the connection, and so does a player that takes nothing for some time.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -12,10 +12,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::patience::Patience;
-use super::service::Service;
+use super::server::Guest;
 use super::threads::answered;
-use super::{CORS, Method, PREFLIGHT, Request, Response, reason};
+use super::visit::Visit;
+use super::{CORS, Kind, Method, PREFLIGHT, Request, Response, reason};
 
 /// Longest head of a request.
 const MAX_HEAD: usize = 16 << 10;
@@ -25,6 +25,14 @@ const MAX_HEADERS: usize = 64;
 const IDLE: Duration = Duration::from_secs(60);
 /// A head must be complete, and an answer taken, within this time.
 const SLOW: Duration = Duration::from_secs(20);
+/// To copy a body that is no longer costs less than to have the kernel gather two pieces.
+const COPIED: usize = 8 << 10;
+
+thread_local! {
+    /// What the next answer of this thread is written into.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static HEADS: RefCell<Heads> = const { RefCell::new(Heads::new()) };
+}
 
 /// What a head says about the connection.
 struct Head {
@@ -34,26 +42,20 @@ struct Head {
 }
 
 /// Serve a connection until it ends; `read` is what was read of it already.
-pub(super) async fn serve<S>(
-    mut socket: S,
-    mut read: Vec<u8>,
-    remote: SocketAddr,
-    service: &Service,
-) -> io::Result<()>
+pub(super) async fn serve<S>(mut socket: S, mut read: Vec<u8>, guest: Guest) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut out = String::with_capacity(512);
-    let mut patience = Patience::new();
+    let mut visit = Visit::new();
     loop {
         let (head, response, is_head) = loop {
-            match parse(&read, remote) {
+            match parse(&read, guest.remote) {
                 Ok(Some((head, request))) => {
                     let is_head = request.method == Method::Head;
                     let response = if head.has_body {
-                        service.refuse_body()
+                        guest.service.refuse_body()
                     } else {
-                        service.answer(request, &mut patience).await
+                        guest.service.answer(request, &mut visit).await
                     };
                     break (head, response, is_head);
                 }
@@ -62,24 +64,34 @@ where
             }
             let limit = if read.is_empty() { IDLE } else { SLOW };
             read.reserve(2048);
-            match patience.limit(limit, socket.read_buf(&mut read)).await {
+            match visit
+                .patience
+                .limit(limit, socket.read_buf(&mut read))
+                .await
+            {
                 Some(Ok(0)) | None => return Ok(()),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(error),
             }
         };
         let close = head.close || head.has_body;
+        let mut out = SPARE.take();
         write_head(&mut out, &response, close);
-        let body: &[u8] = if is_head || response.status == 304 || response.status == 204 {
-            &[]
-        } else {
-            &response.body
-        };
-        let written = write_both(&mut socket, out.as_bytes(), body);
-        match patience.limit(SLOW, written).await {
+        let mut body: &[u8] =
+            if is_head || response.kind.status == 304 || response.kind.status == 204 {
+                &[]
+            } else {
+                &response.body
+            };
+        if body.len() <= COPIED {
+            out.extend_from_slice(std::mem::take(&mut body));
+        }
+        let written = write_both(&mut socket, &out, body);
+        match visit.patience.limit(SLOW, written).await {
             Some(written) => written?,
             None => return Err(io::ErrorKind::TimedOut.into()),
         }
+        SPARE.set(out);
         answered();
         if close {
             return socket.shutdown().await;
@@ -173,37 +185,26 @@ pub(super) fn accepts_gzip(value: &str) -> bool {
     })
 }
 
-fn write_head(out: &mut String, response: &Response, close: bool) {
-    let status = response.status;
+fn write_head(out: &mut Vec<u8>, response: &Response, close: bool) {
+    let status = response.kind.status;
     out.clear();
-    out.push_str("HTTP/1.1 ");
-    push_number(out, status.into());
-    for piece in [" ", reason(status), "\r\ndate: "] {
-        out.push_str(piece);
-    }
-    push_date(out, SystemTime::now());
-    let mut line = |name: &str, value: &str| {
-        for piece in ["\r\n", name, ": ", value] {
-            out.push_str(piece);
-        }
-    };
-    for (name, value) in fields(response) {
-        line(name, value);
-    }
+    HEADS
+        .with_borrow_mut(|heads| out.extend_from_slice(heads.of(response.kind, SystemTime::now())));
     if let Some(etag) = &response.etag {
-        line("etag", etag);
+        out.extend_from_slice(b"\r\netag: ");
+        out.extend_from_slice(etag.as_bytes());
     }
     if status != 204 && status != 304 {
-        out.push_str("\r\ncontent-length: ");
+        out.extend_from_slice(b"\r\ncontent-length: ");
         push_number(out, response.body.len() as u64);
     }
     if close {
-        out.push_str("\r\nconnection: close");
+        out.extend_from_slice(b"\r\nconnection: close");
     }
-    out.push_str("\r\n\r\n");
+    out.extend_from_slice(b"\r\n\r\n");
 }
 
-fn push_number(out: &mut String, mut number: u64) {
+fn push_number(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     loop {
@@ -214,40 +215,65 @@ fn push_number(out: &mut String, mut number: u64) {
             break;
         }
     }
-    out.extend(digits[at..].iter().map(|digit| char::from(*digit)));
+    out.extend_from_slice(&digits[at..]);
 }
 
-/// A thread writes a date once a second.
-fn push_date(out: &mut String, now: SystemTime) {
-    thread_local! {
-        static LAST: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
-    }
-    let second = now
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    LAST.with_borrow_mut(|(at, text)| {
-        if *at != second || text.is_empty() {
-            *at = second;
-            *text = Date(now).to_string();
+/// Heads of answers up to what differs from one to the next, as they were written this second.
+struct Heads {
+    second: u64,
+    written: Vec<(Kind, Vec<u8>)>,
+}
+
+impl Heads {
+    const fn new() -> Self {
+        Self {
+            second: 0,
+            written: Vec::new(),
         }
-        out.push_str(text);
-    });
+    }
+
+    fn of(&mut self, kind: Kind, now: SystemTime) -> &[u8] {
+        let second = now
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        if self.second != second {
+            self.second = second;
+            self.written.clear();
+        }
+        let known = self.written.iter().position(|(of, _)| *of == kind);
+        let at = known.unwrap_or_else(|| {
+            let status = kind.status;
+            let mut head = format!(
+                "HTTP/1.1 {status} {}\r\ndate: {}",
+                reason(status),
+                Date(now)
+            );
+            for (name, value) in fields(kind) {
+                for piece in ["\r\n", name, ": ", value] {
+                    head.push_str(piece);
+                }
+            }
+            self.written.push((kind, head.into_bytes()));
+            self.written.len() - 1
+        });
+        &self.written[at].1
+    }
 }
 
 /// Headers with constant values, for both kinds of HTTP.
-pub(super) fn fields(response: &Response) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let kind = (response.status != 204 && response.status != 304)
-        .then_some(("content-type", response.content_type));
-    let preflight = if matches!(response.status, 204 | 405) {
+pub(super) fn fields(kind: Kind) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let body =
+        (kind.status != 204 && kind.status != 304).then_some(("content-type", kind.content_type));
+    let preflight = if matches!(kind.status, 204 | 405) {
         &PREFLIGHT[..]
     } else {
         &[]
     };
-    kind.into_iter()
-        .chain([("cache-control", response.cache)])
-        .chain(response.gzip.then_some(("content-encoding", "gzip")))
-        .chain(response.varies.then_some(("vary", "accept-encoding")))
-        .chain((response.status == 503).then_some(("retry-after", "1")))
+    body.into_iter()
+        .chain([("cache-control", kind.cache)])
+        .chain(kind.gzip.then_some(("content-encoding", "gzip")))
+        .chain(kind.varies.then_some(("vary", "accept-encoding")))
+        .chain((kind.status == 503).then_some(("retry-after", "1")))
         .chain(CORS)
         .chain(preflight.iter().copied())
 }
@@ -266,13 +292,9 @@ async fn write_both<S>(socket: &mut S, mut head: &[u8], mut body: &[u8]) -> io::
 where
     S: AsyncWrite + Unpin,
 {
-    while !head.is_empty() {
-        let written = if body.is_empty() {
-            socket.write(head).await?
-        } else {
-            let slices = [IoSlice::new(head), IoSlice::new(body)];
-            socket.write_vectored(&slices).await?
-        };
+    while !head.is_empty() && !body.is_empty() {
+        let slices = [IoSlice::new(head), IoSlice::new(body)];
+        let written = socket.write_vectored(&slices).await?;
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -280,7 +302,9 @@ where
         head = &head[of_head..];
         body = &body[written - of_head..];
     }
-    socket.write_all(body).await?;
+    socket
+        .write_all(if head.is_empty() { body } else { head })
+        .await?;
     socket.flush().await
 }
 
@@ -315,28 +339,51 @@ impl std::fmt::Display for Date {
 mod tests {
     use super::*;
 
+    fn refusal(status: u16) -> Kind {
+        Kind {
+            status,
+            content_type: "text/plain",
+            cache: "no-store",
+            gzip: false,
+            varies: false,
+        }
+    }
+
     #[test]
     fn dates_are_written_as_http_has_them() {
         let at = UNIX_EPOCH + Duration::from_secs(784_111_777);
         assert_eq!(Date(at).to_string(), "Sun, 06 Nov 1994 08:49:37 GMT");
-        let mut out = String::new();
-        for later in [0, 900, 1000] {
-            push_date(&mut out, at + Duration::from_millis(later));
-        }
+        let mut heads = Heads::new();
+        let lines = [0, 900, 1000].map(|later| {
+            let head = heads.of(refusal(404), at + Duration::from_millis(later));
+            let head = String::from_utf8_lossy(head).into_owned();
+            head.lines().nth(1).unwrap_or_default().to_owned()
+        });
         assert_eq!(
-            out.replace("Sun, 06 Nov 1994 08:49:3", ""),
-            "7 GMT7 GMT8 GMT"
+            lines,
+            [37, 37, 38].map(|second| format!("date: Sun, 06 Nov 1994 08:49:{second} GMT"))
         );
     }
 
     #[test]
+    fn heads_of_one_kind_are_written_once_a_second_and_others_by_themselves() {
+        let mut heads = Heads::new();
+        for status in [404, 400, 404, 503] {
+            let head = heads.of(refusal(status), UNIX_EPOCH);
+            let expected = format!("HTTP/1.1 {status} {}\r\n", reason(status));
+            assert!(head.starts_with(expected.as_bytes()));
+        }
+        assert_eq!(heads.written.len(), 3);
+    }
+
+    #[test]
     fn numbers_are_written_without_leading_zeros() {
-        let mut out = String::new();
+        let mut out = Vec::new();
         for number in [0, 7, 10, 65_536, u64::MAX] {
             push_number(&mut out, number);
-            out.push(' ');
+            out.push(b' ');
         }
-        assert_eq!(out, "0 7 10 65536 18446744073709551615 ");
+        assert_eq!(out, b"0 7 10 65536 18446744073709551615 ");
     }
 
     #[test]

@@ -14,20 +14,22 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::http1::{Date, accepts_gzip, fields};
-use super::patience::Patience;
+use super::server::Guest;
 use super::service::Service;
+use super::visit::Visit;
 use super::{Method, Request, Response};
 
 /// Requests of a connection at a time.
 const MAX_STREAMS: u32 = 128;
 
 /// Serve a connection until it ends.
-pub(super) async fn serve<S>(socket: S, remote: SocketAddr, service: Arc<Service>) -> io::Result<()>
+pub(super) async fn serve<S>(socket: S, guest: Guest) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let service = Arc::clone(&service);
+    let (service, remote) = (&guest.service, guest.remote);
+    let service = service_fn(|request: hyper::Request<Incoming>| {
+        let service = Arc::clone(service);
         async move { Ok::<_, std::convert::Infallible>(answer(&service, &request, remote).await) }
     });
     hyper::server::conn::http2::Builder::new(TokioExecutor::new())
@@ -64,7 +66,7 @@ async fn answer(
             gzip: text(header::ACCEPT_ENCODING).is_some_and(accepts_gzip),
             remote,
         };
-        service.answer(request, &mut Patience::new()).await
+        service.answer(request, &mut Visit::new()).await
     } else {
         service.refuse_body()
     };
@@ -72,18 +74,18 @@ async fn answer(
 }
 
 fn convert(response: &Response, is_head: bool) -> hyper::Response<Full<Bytes>> {
-    let bare = matches!(response.status, 204 | 304);
+    let bare = matches!(response.kind.status, 204 | 304);
     let body = if is_head || bare {
         Bytes::new()
     } else {
         response.body.clone()
     };
     let mut converted = hyper::Response::new(Full::new(body));
-    if let Ok(status) = hyper::StatusCode::from_u16(response.status) {
+    if let Ok(status) = hyper::StatusCode::from_u16(response.kind.status) {
         *converted.status_mut() = status;
     }
     let headers = converted.headers_mut();
-    for (name, value) in fields(response) {
+    for (name, value) in fields(response.kind) {
         headers.insert(
             HeaderName::from_static(name),
             HeaderValue::from_static(value),

@@ -7,7 +7,8 @@
 //! - [`streams`] starts a segmenter when somebody asks and stops it when nobody does; [`stream`] is
 //!   one of them, [`channel`] one of its renditions, [`version`] one state of a playlist, made into
 //!   bytes once for all players.
-//! - [`gate`] asks the control plane who may play, and remembers what it said for some seconds.
+//! - [`gate`] asks the control plane who may play, and remembers what it said for some seconds;
+//!   [`visit`] is what a connection remembers by itself.
 //! - [`viewers`] counts players, [`disk`] keeps what players may seek back to.
 //!
 //! Where media and verdicts come from is behind [`Doors`], so that tests bring their own.
@@ -27,9 +28,11 @@ mod streams;
 mod threads;
 mod version;
 mod viewers;
+mod visit;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use doors::{Ask, Boxed, Doors, EngineDoors, Frames};
@@ -142,15 +145,21 @@ impl Method {
 /// What a request gets, whatever HTTP it goes by.
 #[derive(Debug, Clone)]
 struct Response {
+    kind: Kind,
+    etag: Option<Arc<str>>,
+    body: bytes::Bytes,
+}
+
+/// What an answer has in common with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kind {
     status: u16,
     content_type: &'static str,
     cache: &'static str,
-    etag: Option<String>,
     /// The body is compressed.
     gzip: bool,
     /// The body depends on `Accept-Encoding`.
     varies: bool,
-    body: bytes::Bytes,
 }
 
 /// Headers of every response: any page may play, and may read what hls.js reads.

@@ -1,18 +1,22 @@
 //! How long a connection may take for one thing after the other, with one timer.
 //!
 //! A timer for each step would be moved for each request, thousands of times a second, and never
-//! fire. This one is moved when it fires too early, or would fire too late.
+//! fire. This one is moved when it fires too early, or would fire too late, and looked at when there
+//! is a reason to.
 
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep};
 
 /// The patience with one connection.
 #[derive(Debug)]
 pub(super) struct Patience {
     timer: Pin<Box<Sleep>>,
+    /// Whom it wakes when it fires.
+    wakes: Option<Waker>,
 }
 
 impl Patience {
@@ -20,6 +24,7 @@ impl Patience {
     pub(super) fn new() -> Self {
         Self {
             timer: Box::pin(sleep(Duration::from_secs(60))),
+            wakes: None,
         }
     }
 
@@ -29,24 +34,42 @@ impl Patience {
         limit: Duration,
         work: impl Future<Output = T>,
     ) -> Option<T> {
-        let deadline = Instant::now() + limit;
+        let mut deadline = None;
         let mut work = pin!(work);
         std::future::poll_fn(|context| {
             if let Poll::Ready(done) = work.as_mut().poll(context) {
                 return Poll::Ready(Some(done));
             }
+            // What is done at once needs no clock.
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + limit);
             if self.timer.deadline() > deadline {
-                self.timer.as_mut().reset(deadline);
+                self.reset(deadline);
             }
-            while self.timer.as_mut().poll(context).is_ready() {
+            while self.poll_timer(context).is_ready() {
                 if Instant::now() >= deadline {
                     return Poll::Ready(None);
                 }
-                self.timer.as_mut().reset(deadline);
+                self.reset(deadline);
             }
             Poll::Pending
         })
         .await
+    }
+
+    fn reset(&mut self, deadline: Instant) {
+        self.timer.as_mut().reset(deadline);
+        self.wakes = None;
+    }
+
+    /// Polls the timer unless it runs and wakes this task already.
+    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let wakes = self.wakes.as_ref();
+        if wakes.is_some_and(|waker| waker.will_wake(context.waker())) && !self.timer.is_elapsed() {
+            return Poll::Pending;
+        }
+        self.wakes = Some(context.waker().clone());
+        // A timer without budget would tell this task to come again, and not have listened.
+        pin!(unconstrained(self.timer.as_mut())).poll(context)
     }
 }
 

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stagecast_core::figures::HlsFigures;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -31,6 +31,13 @@ const LOOK: Duration = Duration::from_millis(500);
 const BACKLOG: i32 = 4096;
 /// After a failure of `accept`, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// A player's connection, one of so many.
+pub(super) struct Guest {
+    pub(super) remote: SocketAddr,
+    pub(super) service: Arc<Service>,
+    _permit: OwnedSemaphorePermit,
+}
 
 /// The HLS server of an engine; it stops with the runtime.
 pub struct Server {
@@ -121,36 +128,48 @@ async fn accept(
                 continue;
             }
         };
-        let (acceptor, service) = (acceptor.clone(), Arc::clone(&service));
+        let guest = Guest {
+            remote,
+            service: Arc::clone(&service),
+            _permit: permit,
+        };
+        let acceptor = acceptor.clone();
         threads.serve(socket, async move |socket| {
-            // A player that goes away in the middle is no fault of anybody.
-            if let Err(error) = greet(socket, remote, acceptor, service).await {
-                tracing::trace!("hls connection: {error}");
-            }
-            drop(permit);
+            trace(greet(socket, acceptor, guest).await);
         });
     }
 }
 
-async fn greet(
-    socket: TcpStream,
-    remote: SocketAddr,
-    acceptor: Option<TlsAcceptor>,
-    service: Arc<Service>,
-) -> io::Result<()> {
+/// A player that goes away in the middle is no fault of anybody.
+fn trace(served: io::Result<()>) {
+    if let Err(error) = served {
+        tracing::trace!("hls connection: {error}");
+    }
+}
+
+async fn greet(socket: TcpStream, acceptor: Option<TlsAcceptor>, guest: Guest) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let Some(acceptor) = acceptor else {
-        return speak(socket, remote, service).await;
+        return speak(socket, guest).await;
     };
     let socket = timeout(GREETING, acceptor.accept(socket)).await??;
     if socket.get_ref().1.alpn_protocol() == Some(b"h2") {
-        return http2::serve(socket, remote, service).await;
+        return http2::serve(socket, guest).await;
     }
-    http1::serve(socket, Vec::new(), remote, &service).await
+    serve_http1(socket, Vec::new(), guest);
+    Ok(())
+}
+
+/// In a task of its own: a small one without the greeting, for as long as a player stays.
+fn serve_http1<S>(socket: S, read: Vec<u8>, guest: Guest)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    tokio::spawn(async move { trace(http1::serve(socket, read, guest).await) });
 }
 
 /// Without TLS the first bytes tell: HTTP/2 with prior knowledge, or HTTP/1.1.
-async fn speak(mut socket: TcpStream, remote: SocketAddr, service: Arc<Service>) -> io::Result<()> {
+async fn speak(mut socket: TcpStream, guest: Guest) -> io::Result<()> {
     let mut read = Vec::with_capacity(2048);
     while read.len() < PREFACE.len() && PREFACE.starts_with(&read) {
         if timeout(GREETING, socket.read_buf(&mut read)).await?? == 0 {
@@ -158,7 +177,8 @@ async fn speak(mut socket: TcpStream, remote: SocketAddr, service: Arc<Service>)
         }
     }
     if read.starts_with(PREFACE) {
-        return http2::serve(prefixed::Prefixed::new(read, socket), remote, service).await;
+        return http2::serve(prefixed::Prefixed::new(read, socket), guest).await;
     }
-    http1::serve(socket, read, remote, &service).await
+    serve_http1(socket, read, guest);
+    Ok(())
 }

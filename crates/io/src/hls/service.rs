@@ -12,11 +12,11 @@ use stagecast_proto::hls::with_query;
 use super::channel::Channel;
 use super::doors::{Ask, Doors};
 use super::gate::{Gate, Refused};
-use super::patience::Patience;
 use super::stream::Stream;
 use super::streams::Streams;
 use super::version::{Body, Version};
-use super::{Method, Request, Response};
+use super::visit::Visit;
+use super::{Kind, Method, Request, Response};
 use crate::engine::random;
 
 /// How long the first players wait until there is something to play.
@@ -45,25 +45,31 @@ pub(super) struct Service {
 
 impl Response {
     fn refuse(status: u16, message: &str) -> Self {
-        Self {
+        let kind = Kind {
             status,
             content_type: TEXT,
             cache: if status == 404 { SHORT } else { NEVER },
-            etag: None,
             gzip: false,
             varies: false,
+        };
+        Self {
+            kind,
+            etag: None,
             body: Bytes::copy_from_slice(message.as_bytes()),
         }
     }
 
     fn media(bytes: Bytes) -> Self {
-        Self {
+        let kind = Kind {
             status: 200,
             content_type: MP4,
             cache: FOR_EVER,
-            etag: None,
             gzip: false,
             varies: false,
+        };
+        Self {
+            kind,
+            etag: None,
             body: bytes,
         }
     }
@@ -89,15 +95,11 @@ impl Service {
     }
 
     /// The answer to a request; what `HEAD` leaves out is left out by the caller.
-    pub(super) async fn answer(&self, request: Request<'_>, patience: &mut Patience) -> Response {
+    pub(super) async fn answer(&self, request: Request<'_>, visit: &mut Visit) -> Response {
         match request.method {
             Method::Get | Method::Head => {}
             Method::Options => {
-                return Response {
-                    status: 204,
-                    cache: NEVER,
-                    ..Response::refuse(204, "")
-                };
+                return Response::refuse(204, "");
             }
             Method::Other => return Response::refuse(405, "Use GET, HEAD or OPTIONS."),
         }
@@ -112,7 +114,7 @@ impl Service {
             Ok(query) => query,
             Err(error) => return Response::refuse(400, &error.to_string()),
         };
-        self.serve(request, path, query, patience)
+        self.serve(request, path, query, visit)
             .await
             .unwrap_or_else(|refusal| refusal)
     }
@@ -127,9 +129,45 @@ impl Service {
         &self,
         request: Request<'_>,
         path: Path<'_>,
-        query: Query,
-        patience: &mut Patience,
+        query: Query<'_>,
+        visit: &mut Visit,
     ) -> Result<Response, Response> {
+        let now = Instant::now();
+        let stream = if let Some(known) = visit.look(&request, path.playback, &query.rest, now) {
+            known
+        } else {
+            let found = self.find(&request, path, &query).await?;
+            visit.keep(&request, path.playback, &query.rest, now, &found);
+            found
+        };
+        match path.file {
+            File::Multivariant => self.multivariant(&request, &stream, &query).await,
+            File::Media(name) => {
+                let session = query.session.unwrap_or_default();
+                let ip = request.remote.ip();
+                stream.viewers.seen(session, ip, request.user_agent, now);
+                media(&request, &stream, name, &query, visit).await
+            }
+            File::Init(name, number) => {
+                let channel = channel(&stream, name)?;
+                let version = channel.newest();
+                found(version.view.init(number))
+            }
+            File::Segment(name, number) => segment(&stream, name, number).await,
+            File::Part(name, number) => {
+                let channel = channel(&stream, name)?;
+                wait_for_part(&channel, number, visit).await
+            }
+        }
+    }
+
+    /// What somebody asks for, if the control plane says that they may.
+    async fn find(
+        &self,
+        request: &Request<'_>,
+        path: Path<'_>,
+        query: &Query<'_>,
+    ) -> Result<Arc<Stream>, Response> {
         let ip = request.remote.ip();
         let key = (path.playback, query.rest.as_str(), ip, request.origin);
         let ask = || Ask {
@@ -144,33 +182,14 @@ impl Service {
             File::Multivariant | File::Media(_) => self.streams.open(&source, admitted.ladder),
             _ => self.streams.find(&source),
         };
-        let stream = stream.ok_or_else(|| not_found("The stream is not live."))?;
-        match path.file {
-            File::Multivariant => self.multivariant(&request, &stream, &query).await,
-            File::Media(name) => {
-                let session = query.session.as_deref().unwrap_or_default();
-                let now = Instant::now();
-                stream.viewers.seen(session, ip, request.user_agent, now);
-                media(&request, &stream, name, &query, patience).await
-            }
-            File::Init(name, number) => {
-                let channel = channel(&stream, name)?;
-                let version = channel.newest();
-                found(version.view.init(number))
-            }
-            File::Segment(name, number) => segment(&stream, name, number).await,
-            File::Part(name, number) => {
-                let channel = channel(&stream, name)?;
-                wait_for_part(&channel, number, patience).await
-            }
-        }
+        stream.ok_or_else(|| not_found("The stream is not live."))
     }
 
     async fn multivariant(
         &self,
         request: &Request<'_>,
         stream: &Stream,
-        query: &Query,
+        query: &Query<'_>,
     ) -> Result<Response, Response> {
         let mut listing = stream.listing.subscribe();
         let ready = tokio::time::timeout(START, listing.wait_for(Option::is_some)).await;
@@ -180,12 +199,12 @@ impl Service {
         };
         let text = text.ok_or_else(|| Response::refuse(503, "The stream has not begun."))?;
         // Counted, not random: it tells players apart and opens nothing.
-        let session = match &query.session {
-            Some(session) => session.clone(),
+        let session = match query.session {
+            Some(session) => session.to_owned(),
             None => format!("{:x}", self.sessions.fetch_add(1, Ordering::Relaxed)),
         };
-        let body = Body::new(with_query(&text, &query.rest_with_session(&session)));
-        Ok(playlist(request, &body, None, NEVER))
+        let body = Body::new(with_query(&text, &query.rest_with_session(&session)), None);
+        Ok(playlist(request, &body, NEVER))
     }
 }
 
@@ -196,30 +215,36 @@ fn channel(stream: &Stream, name: &str) -> Result<Arc<Channel>, Response> {
 }
 
 /// A playlist in the form that the player takes.
-fn playlist(request: &Request, body: &Body, etag: Option<String>, cache: &'static str) -> Response {
+fn playlist(request: &Request, body: &Body, cache: &'static str) -> Response {
     let packed = request.gzip.then(|| body.gzip()).flatten();
-    let etag = etag.map(|tag| format!("\"{tag}{}\"", if packed.is_some() { "-gz" } else { "" }));
-    let known = |tag: &String| {
+    let etag = body.tag(packed.is_some()).cloned();
+    let known = |tag: &str| {
         request
             .if_none_match
             .is_some_and(|known| known.trim() == "*" || known.contains(tag))
     };
-    if etag.as_ref().is_some_and(known) {
-        return Response {
-            status: 304,
-            etag,
-            cache,
-            varies: true,
-            ..Response::refuse(304, "")
-        };
-    }
-    Response {
+    let kind = Kind {
         status: 200,
         content_type: PLAYLIST,
         cache,
-        etag,
         gzip: packed.is_some(),
         varies: true,
+    };
+    if etag.as_deref().is_some_and(known) {
+        let (status, gzip) = (304, false);
+        return Response {
+            kind: Kind {
+                status,
+                gzip,
+                ..kind
+            },
+            etag,
+            body: Bytes::new(),
+        };
+    }
+    Response {
+        kind,
+        etag,
         body: packed.unwrap_or(&body.plain).clone(),
     }
 }
@@ -228,8 +253,8 @@ async fn media(
     request: &Request<'_>,
     stream: &Stream,
     name: &str,
-    query: &Query,
-    patience: &mut Patience,
+    query: &Query<'_>,
+    visit: &mut Visit,
 ) -> Result<Response, Response> {
     let channel = begun(stream, name).await?;
     if channel.stale.load(Ordering::Relaxed) {
@@ -247,13 +272,11 @@ async fn media(
         }
         if !version.view.has(segment, query.part) {
             let there = |version: &Version| version.view.has(segment, query.part);
-            version = wait(&channel, there, patience).await?;
+            version = wait(&channel, there, visit).await?;
         }
     }
     let body = version.body(query.skip, &query.rest);
-    let skip = if query.skip { "-d" } else { "" };
-    let etag = format!("{:x}-{}{skip}", stream.epoch, version.number);
-    Ok(playlist(request, &body, Some(etag), cache))
+    Ok(playlist(request, &body, cache))
 }
 
 /// A rendition that has something to play, for which the first players wait.
@@ -270,13 +293,13 @@ async fn begun(stream: &Stream, name: &str) -> Result<Arc<Channel>, Response> {
 async fn wait(
     channel: &Channel,
     is_it: impl Fn(&Version) -> bool,
-    patience: &mut Patience,
+    visit: &mut Visit,
 ) -> Result<Arc<Version>, Response> {
     let mut versions = channel.versions();
     let target = versions.borrow().view.target_duration;
     let limit = Duration::from_secs(u64::from(target * PATIENCE));
     let version = versions.wait_for(|version| is_it(version));
-    match patience.limit(limit, version).await {
+    match visit.patience.limit(limit, version).await {
         Some(Ok(version)) => Ok(Arc::clone(&version)),
         _ => Err(Response::refuse(503, "The stream did not go on in time.")),
     }
@@ -285,13 +308,13 @@ async fn wait(
 async fn wait_for_part(
     channel: &Channel,
     number: u64,
-    patience: &mut Patience,
+    visit: &mut Visit,
 ) -> Result<Response, Response> {
     let version = channel.newest();
     match version.view.part(number) {
         Found::Later => {
             let there = |version: &Version| !matches!(version.view.part(number), Found::Later);
-            let version = wait(channel, there, patience).await?;
+            let version = wait(channel, there, visit).await?;
             found(version.view.part(number))
         }
         other => found(other),

@@ -1,6 +1,5 @@
 //! One source that is segmented: the task that feeds its segmenter, and what players read.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -34,12 +33,13 @@ pub(super) type Listing = Arc<str>;
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) key: SourceKey,
-    pub(super) channels: RwLock<HashMap<Arc<str>, Arc<Channel>>>,
+    /// By name; a list, as there are few.
+    channels: RwLock<Vec<(Arc<str>, Arc<Channel>)>>,
     pub(super) listing: watch::Sender<Option<Listing>>,
     pub(super) viewers: Viewers,
     pub(super) disk: Option<Disk>,
     /// Tells its entity tags from those of earlier segmenters.
-    pub(super) epoch: u64,
+    epoch: u64,
     began: Instant,
     /// Milliseconds after `began` at which somebody asked for something.
     asked: AtomicU64,
@@ -86,7 +86,8 @@ impl Stream {
 
     pub(super) fn channel(&self, name: &str) -> Option<Arc<Channel>> {
         let channels = self.channels.read().ok()?;
-        channels.get(name).cloned()
+        let found = channels.iter().find(|(of, _)| **of == *name);
+        found.map(|(_, channel)| Arc::clone(channel))
     }
 
     /// Show players what changed.
@@ -131,7 +132,7 @@ impl Stream {
         if let Some(channel) = self.channel(name) {
             channel.show(view);
         } else if let Ok(mut channels) = self.channels.write() {
-            channels.insert(Arc::clone(name), Arc::new(Channel::new(view)));
+            channels.push((Arc::clone(name), Arc::new(Channel::new(self.epoch, view))));
         }
     }
 

@@ -20,14 +20,22 @@ const MAX_QUERIES: usize = 256;
 pub(super) struct Body {
     pub(super) plain: Bytes,
     gzip: OnceLock<Option<Bytes>>,
+    /// Entity tags: plain, and compressed.
+    tags: Option<[Arc<str>; 2]>,
 }
 
 impl Body {
-    pub(super) fn new(text: String) -> Self {
+    pub(super) fn new(text: String, tag: Option<String>) -> Self {
         Self {
             plain: text.into(),
             gzip: OnceLock::new(),
+            tags: tag.map(|tag| ["", "-gz"].map(|form| format!("\"{tag}{form}\"").into())),
         }
+    }
+
+    /// Its entity tag in the form that is sent.
+    pub(super) fn tag(&self, packed: bool) -> Option<&Arc<str>> {
+        self.tags.as_ref().map(|tags| &tags[usize::from(packed)])
     }
 
     /// Compressed, when that makes it smaller.
@@ -45,8 +53,10 @@ impl Body {
 /// A rendition at one moment.
 #[derive(Debug)]
 pub(super) struct Version {
+    /// Whose; tells its entity tags from those of others with the same number.
+    epoch: u64,
     /// Grows by one a version.
-    pub(super) number: u64,
+    number: u64,
     pub(super) view: View,
     /// With marks for the query: whole, and as a delta update.
     texts: [OnceLock<String>; 2],
@@ -56,8 +66,9 @@ pub(super) struct Version {
 }
 
 impl Version {
-    pub(super) fn new(number: u64, view: View) -> Self {
+    pub(super) fn new(epoch: u64, number: u64, view: View) -> Self {
         Self {
+            epoch,
             number,
             view,
             texts: Default::default(),
@@ -66,10 +77,19 @@ impl Version {
         }
     }
 
+    /// What follows it.
+    pub(super) fn next(&self, view: View) -> Self {
+        Self::new(self.epoch, self.number + 1, view)
+    }
+
     /// The playlist with `query` behind every address.
     pub(super) fn body(&self, delta: bool, query: &str) -> Arc<Body> {
         let text = || self.texts[usize::from(delta)].get_or_init(|| self.view.playlist(delta));
-        let make = || Arc::new(Body::new(with_query(text(), query)));
+        let make = || {
+            let form = if delta { "-d" } else { "" };
+            let tag = format!("{:x}-{}{form}", self.epoch, self.number);
+            Arc::new(Body::new(with_query(text(), query), Some(tag)))
+        };
         if query.is_empty() {
             return Arc::clone(self.bare[usize::from(delta)].get_or_init(make));
         }

@@ -97,6 +97,25 @@ fn blocking_reload_answers_with_the_part_that_was_asked_for() {
 }
 
 #[test]
+fn all_who_wait_for_a_part_get_it() {
+    let (house, mut first) = House::playing(4_400);
+    let text = first.get("/x/video/live.m3u8").text();
+    let hint = text.lines().find(|line| line.contains("PRELOAD-HINT"));
+    let path = format!("/x/video/{}", hint.unwrap().split('"').nth(1).unwrap());
+    let mut players: Vec<_> = (0..30).map(|_| Player::new(&house)).collect();
+    players.push(first);
+    for player in &mut players {
+        player.send(&path);
+    }
+    assert!(players[0].nothing_comes());
+    house.play(4_400, 4_700);
+    let mut answers = players.iter_mut().map(Player::receive);
+    let part = answers.next().unwrap();
+    assert_eq!((part.status, &part.body[4..8]), (200, &b"prft"[..]));
+    assert!(answers.all(|answer| answer.body == part.body));
+}
+
+#[test]
 fn preload_hint_is_answered_when_its_part_is_there() {
     let (house, mut player) = House::playing(4_100);
     let text = player.get("/x/video/live.m3u8").text();
@@ -198,6 +217,29 @@ fn token_is_kept_in_every_address_and_directives_are_not() {
             .all(|ask| ask.query == [("token".to_owned(), "a.b=".to_owned())])
     );
     assert_eq!(asked.len(), 1, "one question for all requests of a token");
+}
+
+#[test]
+fn connection_that_was_let_in_is_let_in_to_nothing_else() {
+    let (house, mut player) = House::playing(5_000);
+    let known = house.asked().len();
+    for _ in 0..3 {
+        assert_eq!(player.get("/x/video/live.m3u8?token=1").status, 200);
+    }
+    assert_eq!(house.asked().len(), known + 1);
+    assert_eq!(
+        player.get("/no-forbidden/video/live.m3u8?token=1").status,
+        403
+    );
+    assert_eq!(player.get("/x/video/live.m3u8?token=2").status, 200);
+    let elsewhere = "Origin: https://elsewhere.example\r\n";
+    let answer = player.get_with("/x/video/live.m3u8?token=2", elsewhere);
+    assert_eq!(answer.status, 200);
+    let asked = house.asked().split_off(known + 1);
+    let last = asked.last().unwrap();
+    assert_eq!(asked.len(), 3);
+    assert_eq!(last.query, [("token".to_owned(), "2".to_owned())]);
+    assert_eq!(last.origin.as_deref(), Some("https://elsewhere.example"));
 }
 
 #[test]
