@@ -41,12 +41,13 @@ impl Closing {
 }
 
 impl Runtime {
-    /// Start the threads, `net-0` and so on.
+    /// Start the threads, `net-0` and so on: one for two cores. A thread that finds work wakes the
+    /// next one to look for more, which at some hundred frames a second is most of what they do.
     pub fn start() -> io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let next = AtomicUsize::new(0);
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(cores.min(MAX_THREADS))
+            .worker_threads((cores / 2).clamp(1, MAX_THREADS))
             .thread_name_fn(move || format!("net-{}", next.fetch_add(1, Ordering::Relaxed)))
             .enable_all()
             .build()?;
