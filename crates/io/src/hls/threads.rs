@@ -17,8 +17,11 @@ use tokio::sync::watch;
 
 /// More threads would only fight the media threads for cores.
 const MAX_THREADS: usize = 8;
-/// How long questions gather: little beside a part, much beside the time an answer takes.
-const NAP: Duration = Duration::from_micros(400);
+/// How long questions gather at least and at most: little beside a part, much beside the time an
+/// answer takes.
+const NAP: (Duration, Duration) = (Duration::from_micros(400), Duration::from_millis(1));
+/// The more there was to answer, the more is to come.
+const NAP_PER_ANSWER: Duration = Duration::from_micros(100);
 /// A thread that answered fewer since it last waited has nothing to gather.
 const BUSY: u32 = 2;
 
@@ -33,8 +36,9 @@ pub(super) fn answered() {
 }
 
 fn nap() {
-    if ANSWERED.take() >= BUSY {
-        thread::sleep(NAP);
+    let answered = ANSWERED.take();
+    if answered >= BUSY {
+        thread::sleep((NAP_PER_ANSWER * answered).clamp(NAP.0, NAP.1));
     }
 }
 
