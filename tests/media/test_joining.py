@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
+from aioice import stun
+from OpenSSL import SSL
 
 from stagecast.media.encoding import VIDEO_CODECS, VideoCodec
 from tests.media.clips import FPS, SECONDS, Sender, clip
-from tests.media.house import STREAM, House, receive, track, until
+from tests.media.house import PATIENCE, STREAM, House, receive, track, until
+
+# linux/udp.h: cut what is sent into datagrams of this size.
+UDP_SEGMENT = 103
 
 
 def midway(sender: Sender) -> None:
@@ -92,3 +99,48 @@ def test_a_crowd_is_spread_over_the_media_threads(house: House) -> None:
         until("all are gone", lambda: shares() == [0, 1])
         join(20)
         until("the next few stay with their publisher", lambda: shares() == [0, 21])
+
+
+def attribute(sdp: str, name: str) -> str:
+    return next(x.partition(":")[2] for x in sdp.splitlines() if x.startswith(f"a={name}:"))
+
+
+def binding_request(offer: str, answer: str, size: int) -> bytes:
+    """At least so many bytes long."""
+    request = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
+    names = attribute(answer, "ice-ufrag"), attribute(offer, "ice-ufrag")
+    request.attributes["USERNAME"] = ":".join(names)
+    request.attributes["PRIORITY"] = 1
+    request.attributes["ICE-CONTROLLING"] = 1
+    request.attributes["USE-CANDIDATE"] = None
+    request.attributes["SOFTWARE"] = "x" * (size - len(bytes(request)))
+    request.add_message_integrity(attribute(answer, "ice-pwd").encode())
+    return bytes(request)
+
+
+def client_hello() -> bytes:
+    context = SSL.Context(SSL.DTLS_METHOD)
+    connection = SSL.Connection(context)
+    connection.set_connect_state()
+    with pytest.raises(SSL.WantReadError):
+        connection.do_handshake()
+    return connection.bio_read(1500)
+
+
+def test_a_handshake_right_behind_the_first_request_is_not_lost(house: House) -> None:
+    """On whichever thread's socket the kernel puts a peer. Lost, it would come again a second later."""
+    with Sender(house.publisher(), clip()):
+        house.live()
+        offer = house.client("watch").offer
+        hello = client_hello()
+        for _ in range(12):
+            answer = house.engine.view(stream=STREAM, source=None, offer=offer, local=True).sdp
+            with socket.socket(type=socket.SOCK_DGRAM) as peer:
+                peer.settimeout(PATIENCE)
+                peer.connect(("127.0.0.1", house.engine.port))
+                # Both in one call, so that no word of another thread comes between.
+                request = binding_request(offer, answer, len(hello))
+                peer.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, len(request))
+                peer.send(request + hello)
+                kinds = [peer.recv(1500)[0] for _ in range(2)]
+                assert sorted(kinds) == [1, 22], "a STUN success and a DTLS handshake"

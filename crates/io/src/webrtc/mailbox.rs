@@ -134,12 +134,12 @@ pub enum Command {
         /// The bytes.
         bytes: Box<[u8]>,
     },
-    /// Datagrams from this address belong to that thread.
-    Route {
+    /// No session of that thread awaits datagrams from this address, or none does any longer.
+    Forget {
         /// The peer.
         source: SocketAddr,
-        /// The thread; `None` when its session is over.
-        thread: Option<usize>,
+        /// The thread.
+        thread: usize,
     },
     /// A TCP connection whose first frames name a session of this thread.
     Connection {

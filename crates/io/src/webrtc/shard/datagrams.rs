@@ -15,7 +15,7 @@ use stagecast_core::outbox::Path;
 use stagecast_core::viewer::Handled;
 use stagecast_proto::stun;
 
-use super::{MAX_PATHS, RECEIVE_TURNS, Shard};
+use super::{MAX_PATHS, MAX_ROUTES, RECEIVE_TURNS, Shard};
 use crate::webrtc::mailbox::Command;
 use crate::webrtc::session::Session;
 use crate::webrtc::udp::RECEIVE_BATCH;
@@ -120,23 +120,38 @@ impl Shard {
         let elsewhere = self.thread_of(ours).filter(|_| way.thread().is_none());
         // Nothing is done, and nobody troubled, for a name alone.
         let named = here.is_some() || elsewhere.is_some();
-        if !named || !self.shared.mint.is_genuine(ours, bytes) {
-            self.totals.datagrams_dropped += 1;
-            return;
-        }
-        if let Some(slot) = here {
+        let genuine = named && self.shared.mint.is_genuine(ours, bytes);
+        if let Some(slot) = here.filter(|_| genuine) {
             let taken = self.feed_session(slot, path, bytes, now);
-            if let Some(from) = way.thread().filter(|_| taken) {
-                let command = Command::Route {
-                    source,
-                    thread: Some(self.index),
-                };
-                self.shared.mailboxes[from].send(command);
-                self.redirect(slot, path);
+            match way.thread() {
+                Some(_) if taken => self.redirect(slot, path),
+                Some(from) => self.disown(from, source),
+                None => {}
             }
-        } else if let Some(thread) = elsewhere {
+        } else if let Some(thread) = elsewhere.filter(|_| genuine) {
+            // The answer goes out on that thread, and what follows it may be here before any word from there.
+            self.route(source, thread);
             self.hand_over(thread, source, local, bytes);
+        } else {
+            self.totals.datagrams_dropped += 1;
+            if let Some(from) = way.thread() {
+                self.disown(from, source);
+            }
         }
+    }
+
+    /// What comes from here belongs to that thread from now on.
+    fn route(&mut self, source: SocketAddr, thread: usize) {
+        self.by_path.remove(&(source, false));
+        if self.routes.len() < MAX_ROUTES {
+            self.routes.insert(source, thread);
+        }
+    }
+
+    /// Nobody here is expected from this address; the thread that handed its request over must forget it.
+    fn disown(&self, from: usize, source: SocketAddr) {
+        let thread = self.index;
+        self.shared.mailboxes[from].send(Command::Forget { source, thread });
     }
 
     pub(super) fn hand_over(
@@ -208,6 +223,7 @@ impl Shard {
         if entry.paths.len() > MAX_PATHS {
             let oldest = entry.paths.remove(0);
             self.forget_path(slot, oldest);
+            self.forget_route(oldest.0);
         }
     }
 

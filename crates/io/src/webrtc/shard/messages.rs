@@ -6,7 +6,7 @@ use stagecast_core::id::{SessionId, SourceKey};
 use stagecast_core::session::{Credentials, Ended};
 
 use super::datagrams::Way;
-use super::{Entry, MAX_ROUTES, Shard};
+use super::{Entry, Shard};
 use crate::engine::Patched;
 use crate::webrtc::mailbox::{Command, PatchReply};
 use crate::webrtc::session::Session;
@@ -49,10 +49,9 @@ impl Shard {
                     let mut bytes = bytes;
                     self.on_datagram(source, local, &mut bytes, Way::Thread(from), now);
                 }
-                Command::Route { source, thread } => {
-                    match thread.filter(|_| self.routes.len() < MAX_ROUTES) {
-                        Some(thread) => drop(self.routes.insert(source, thread)),
-                        None => drop(self.routes.remove(&source)),
+                Command::Forget { source, thread } => {
+                    if self.routes.get(&source) == Some(&thread) {
+                        self.routes.remove(&source);
                     }
                 }
                 Command::Connection {

@@ -186,13 +186,12 @@ impl Shard {
         self.drop_idle(entry.feed);
     }
 
+    /// Others need not hand over what comes from here.
     pub(super) fn forget_route(&self, source: SocketAddr) {
-        for (thread, mailbox) in self.shared.mailboxes.iter().enumerate() {
-            if thread != self.index {
-                mailbox.send(Command::Route {
-                    source,
-                    thread: None,
-                });
+        for (other, mailbox) in self.shared.mailboxes.iter().enumerate() {
+            if other != self.index {
+                let thread = self.index;
+                mailbox.send(Command::Forget { source, thread });
             }
         }
     }
