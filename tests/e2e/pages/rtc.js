@@ -201,7 +201,7 @@ window.report = async () => {
     if (entry.type === 'inbound-rtp' || entry.type === 'outbound-rtp') {
       const { kind, framesDecoded, framesEncoded, frameWidth, frameHeight, packetsReceived, packetsLost } = entry;
       const { totalAudioEnergy, keyFramesDecoded, nackCount, pliCount, freezeCount, framesDropped } = entry;
-      const { totalFreezesDuration, framesReceived } = entry;
+      const { totalFreezesDuration, framesReceived, jitterBufferDelay, jitterBufferEmittedCount } = entry;
       found[kind] = {
         codec: codec?.split('/')[1].toLowerCase() ?? null,
         framesDecoded,
@@ -216,6 +216,8 @@ window.report = async () => {
         pliCount,
         freezeCount,
         totalFreezesDuration,
+        jitterBufferDelay,
+        jitterBufferEmittedCount,
         framesDropped,
         framesReceived,
       };
