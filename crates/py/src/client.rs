@@ -84,7 +84,7 @@ pub(crate) struct Frame {
 impl Frame {
     #[getter]
     fn kind(&self) -> &'static str {
-        kind_name(self.frame.kind)
+        self.frame.kind.name()
     }
 
     #[getter]
@@ -213,12 +213,5 @@ impl Client {
     #[pyo3(signature = (goodbye=true))]
     fn close(&self, py: Python<'_>, goodbye: bool) {
         py.detach(|| self.client.close(goodbye));
-    }
-}
-
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Audio => "audio",
-        Kind::Video => "video",
     }
 }

@@ -23,11 +23,12 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use str0m::change::SdpPendingOffer;
 
 pub use pool::Pool;
 pub use probe::{Percentiles, Probe, Report};
+pub use stagecast_core::Kind;
 pub use stats::{Stats, TrackStats};
 
 use pool::Command;
@@ -117,16 +118,6 @@ pub enum VideoCodec {
 
 impl VideoCodec {
     const ALL: [Self; 5] = [Self::H264, Self::Vp8, Self::Vp9, Self::Av1, Self::H265];
-}
-
-/// Audio or video.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Opus, 48 kHz clock.
-    Audio,
-    /// Video, 90 kHz clock.
-    Video,
 }
 
 /// What a client shall be.

@@ -43,7 +43,7 @@ pub struct Stats {
 #[derive(Debug, Clone, Serialize)]
 pub struct TrackStats {
     /// `audio` or `video`.
-    pub kind: Kind,
+    pub kind: &'static str,
     /// Codec of the last packet; `None` for a publisher.
     pub codec: Option<&'static str>,
     /// Media packets (retransmissions that filled a gap included).
@@ -203,7 +203,7 @@ impl Counters {
         let track = self.track(kind);
         track.nacks = stats.nacks;
         track.plis = stats.plis;
-        track.jitter_ms = Some(f64::from(stats.jitter) * 1e3 / clock(kind));
+        track.jitter_ms = Some(f64::from(stats.jitter) * 1e3 / f64::from(kind.clock_rate()));
     }
 
     pub fn on_egress(&mut self, kind: Kind, stats: &MediaEgressStats) {
@@ -213,7 +213,7 @@ impl Counters {
         track.packets = stats.packets;
         if let Some(remote) = &stats.remote {
             track.reported_lost = remote.packets_lost;
-            track.jitter_ms = Some(f64::from(remote.jitter) * 1e3 / clock(kind));
+            track.jitter_ms = Some(f64::from(remote.jitter) * 1e3 / f64::from(kind.clock_rate()));
         }
     }
 
@@ -272,7 +272,7 @@ impl Track {
     fn report(&self, kind: Kind, role: Role) -> TrackStats {
         let expected = self.first_seq.map_or(0, |first| self.last_seq - first + 1);
         TrackStats {
-            kind,
+            kind: kind.name(),
             codec: self.codec,
             packets: self.packets,
             bytes: self.bytes,
@@ -291,13 +291,6 @@ impl Track {
             first_media_ms: self.first_media.map(millis),
             first_keyframe_ms: self.first_keyframe.map(millis),
         }
-    }
-}
-
-fn clock(kind: Kind) -> f64 {
-    match kind {
-        Kind::Audio => 48_000.0,
-        Kind::Video => 90_000.0,
     }
 }
 
