@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import AsyncExitStack
 from itertools import pairwise
@@ -35,6 +36,8 @@ SEED = 1
 SETTLE_SECONDS = 5.0
 # Of the player that aiortc and pion lack; browsers make theirs as long as the network's jitter asks for.
 BUFFER = 0.15
+# How long it remembers when pictures came.
+MEMORY = 10.0
 
 # Who watches, and what.
 ENGINES: dict[str, tuple[Engine | Literal["aiortc", "pion"], str]] = {
@@ -226,13 +229,20 @@ def _shown(decoded: Sequence[Sequence[tuple[float, float]]], watched: float) -> 
 
 
 def play(decoded: Sequence[tuple[float, float]], buffer: float) -> list[float]:
-    """When a player shows pictures that were decoded at a time and have a time in the stream."""
-    if not decoded:
-        return []
-    start = min(at - media for at, media in decoded) + buffer
+    """When a player shows pictures that were decoded at a time and have a time in the stream.
+
+    It goes by the earliest pictures of late: a sender's clock is not the player's, and slips where it is busy.
+    """
+    earliest: deque[tuple[float, float]] = deque()
     shown: list[float] = []
     for at, media in decoded:
-        shown.append(max(at, start + media, shown[-1] if shown else 0.0))
+        begun = at - media
+        while earliest and earliest[-1][1] >= begun:
+            earliest.pop()
+        earliest.append((at, begun))
+        while earliest[0][0] < at - MEMORY:
+            earliest.popleft()
+        shown.append(max(at, earliest[0][1] + media + buffer, shown[-1] if shown else 0.0))
     return shown
 
 

@@ -98,3 +98,9 @@ def test_freeze_is_a_gap_that_the_players_buffer_does_not_bridge() -> None:
     (gap,) = loss.freezes(loss.play(stuck, 0.15))
     assert 0.35 < gap < 0.5
     assert loss.freezes([]) == []
+
+
+def test_a_player_goes_with_a_sender_that_slips() -> None:
+    slipped = [(n / 30 + (0.2 if n > 300 else 0), n / 30) for n in range(1800)]
+    late = [(at + (0.2 if n == 1500 else 0), media) for n, (at, media) in enumerate(slipped)]
+    assert loss.freezes(loss.play(late, 0.15)) == []
