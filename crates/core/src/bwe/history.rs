@@ -101,6 +101,14 @@ impl History {
         });
     }
 
+    /// Whether a report said that the packet whose number has these low 16 bits arrived.
+    pub fn has_arrived(&self, low: u16) -> bool {
+        let back = u64::from((self.next as u16).wrapping_sub(low));
+        back > 0
+            && back <= self.len as u64
+            && self.entries[self.index(self.next - back)].state == State::Arrived
+    }
+
     /// Take a report on the packet whose number has these low 16 bits.
     pub fn report(&mut self, low: u16, arrived: bool) -> Option<News> {
         let back = u64::from((self.next as u16).wrapping_sub(low));
@@ -217,6 +225,20 @@ mod tests {
         assert!(history.report(299, true).is_some());
         assert_eq!(history.report(299, true), None);
         assert_eq!(history.report(299, false), None);
+    }
+
+    #[test]
+    fn packet_has_arrived_once_a_report_says_so() {
+        let mut history = History::new();
+        for seq in 65_530..65_540 {
+            history.push(seq, sent(0));
+        }
+        history.report(65_535, true);
+        history.report(0, false);
+        let arrived = [65_534, 65_535, 0, 4, 9].map(|low| history.has_arrived(low));
+        assert_eq!(arrived, [false, true, false, false, false]);
+        history.report(0, true);
+        assert!(history.has_arrived(0), "late");
     }
 
     #[test]

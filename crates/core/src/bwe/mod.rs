@@ -398,6 +398,11 @@ impl Estimator {
         self.estimate_at(now)
     }
 
+    /// Whether feedback said that what was sent with these low 16 bits of a number arrived.
+    pub fn has_arrived(&self, number: u16) -> bool {
+        self.history.has_arrived(number)
+    }
+
     /// Whether transport-wide feedback comes.
     pub fn is_heard(&self) -> bool {
         self.heard.is_some()

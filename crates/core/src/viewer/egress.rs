@@ -324,7 +324,13 @@ impl Egress<'_> {
         let Some(packet) = sent.origin.find(source) else {
             return false;
         };
-        if !stream.history.may_resend(sent.seq, rtt, now)
+        // Some, as pion, go on asking for what has come by the repair stream.
+        let last = stream.history.resent_as(sent.seq);
+        if last.is_some_and(|number| self.quality.has_arrived(number)) {
+            return false;
+        }
+        let most = self.quality.most_resends();
+        if !stream.history.may_resend(sent.seq, rtt, most, now)
             || !self.quality.may_repair(now, packet.payload.len())
         {
             return false;
@@ -337,6 +343,7 @@ impl Egress<'_> {
             let stream = &mut egress.streams[index];
             let resends = stream.history.resends(sent.seq);
             stream.numbers.set(number, sent.seq as u16, resends);
+            stream.history.number(sent.seq, number);
             done
         };
         let done = again(self);

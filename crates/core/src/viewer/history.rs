@@ -11,8 +11,6 @@ const INITIAL: usize = 256;
 const MAX: usize = 2048;
 /// Time that should be covered: two long round trips. What is repaired later, no player waits for.
 const COVER: Duration = Duration::from_millis(700);
-/// A packet is sent again at most so often.
-const MAX_RESENDS: u8 = 5;
 
 /// A sent packet.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +41,8 @@ struct Slot {
     /// Milliseconds after `at`.
     resent_after: u16,
     resends: u8,
+    /// Low bits of the transport-wide number that it was last sent again with.
+    resent_as: u16,
     rtx_pt: u8,
     marker: bool,
     /// It left after the one that follows it, so that the first request for it means nothing.
@@ -89,6 +89,7 @@ impl History {
             at,
             resent_after: 0,
             resends: 0,
+            resent_as: 0,
             rtx_pt: sent.rtx_pt,
             marker: sent.marker,
             overtaken: false,
@@ -128,11 +129,11 @@ impl History {
         self.recent(0)
     }
 
-    /// Whether a packet may be sent again now.
+    /// Whether a packet may be sent again now, `most` times in all.
     ///
     /// A request that repeats before an answer can have arrived is ignored, and so is the first one for a packet
     /// that was overtaken.
-    pub fn may_resend(&mut self, seq: u64, rtt: Duration, now: Instant) -> bool {
+    pub fn may_resend(&mut self, seq: u64, rtt: Duration, most: u8, now: Instant) -> bool {
         let now = self.millis(now);
         let patience = (rtt.as_millis() as u32).clamp(10, 100);
         self.slot(seq).is_some_and(|slot| {
@@ -140,7 +141,7 @@ impl History {
                 return false;
             }
             let answered = slot.at + u32::from(slot.resent_after) + patience;
-            slot.resends < MAX_RESENDS && (slot.resends == 0 || now >= answered)
+            slot.resends < most && (slot.resends == 0 || now >= answered)
         })
     }
 
@@ -151,6 +152,19 @@ impl History {
             slot.resends += 1;
             slot.resent_after = u16::try_from(now.saturating_sub(slot.at)).unwrap_or(u16::MAX);
         }
+    }
+
+    /// The transport-wide number of the copy that left last.
+    pub fn number(&mut self, seq: u64, number: u16) {
+        if let Some(slot) = self.slot(seq) {
+            slot.resent_as = number;
+        }
+    }
+
+    /// The low 16 bits of the transport-wide number that a packet was last sent again with, if it was.
+    pub fn resent_as(&mut self, seq: u64) -> Option<u16> {
+        let slot = self.slot(seq).filter(|slot| slot.resends > 0)?;
+        Some(slot.resent_as)
     }
 
     /// The transmission of a packet after so many others of it is lost: whether it was the last. Then the
@@ -222,9 +236,11 @@ mod tests {
         }
     }
 
+    const MOST: u8 = 3;
+
     /// Send a packet again if that may be.
     fn take(history: &mut History, seq: u64, now: Instant) -> bool {
-        let may = history.may_resend(seq, MS(50), now);
+        let may = history.may_resend(seq, MS(50), MOST, now);
         if may {
             history.resent(seq, now);
         }
@@ -244,16 +260,29 @@ mod tests {
     }
 
     #[test]
-    fn packet_is_sent_again_at_most_three_times_and_not_before_an_answer_can_arrive() {
+    fn packet_is_sent_again_so_often_at_most_and_not_before_an_answer_can_arrive() {
         let t0 = Instant::now();
         let mut history = History::default();
         history.push(sent(7), t0);
         assert!(take(&mut history, 7, t0));
         assert!(!take(&mut history, 7, t0 + MS(40)));
-        for again in 1..u64::from(MAX_RESENDS) {
+        for again in 1..u64::from(MOST) {
             assert!(take(&mut history, 7, t0 + MS(60 * again)));
         }
         assert!(!take(&mut history, 7, t0 + MS(999)));
+    }
+
+    #[test]
+    fn copy_that_left_last_is_known_by_its_number() {
+        let t0 = Instant::now();
+        let mut history = History::default();
+        history.push(sent(7), t0);
+        assert_eq!(history.resent_as(7), None);
+        for number in [12, 40_000] {
+            assert!(take(&mut history, 7, t0 + MS(number)));
+            history.number(7, number as u16);
+            assert_eq!(history.resent_as(7), Some(number as u16));
+        }
     }
 
     #[test]

@@ -127,6 +127,17 @@ impl Quality {
             && self.may_repair(now, bytes)
     }
 
+    /// Whether the viewer reported that what was sent with this transport-wide number arrived.
+    pub fn has_arrived(&self, number: u16) -> bool {
+        self.estimator.has_arrived(number)
+    }
+
+    /// How often a packet may be sent again. Where nothing tells that it has arrived, requests that
+    /// go on all the same must not take the room of others.
+    pub fn most_resends(&self) -> u8 {
+        if self.estimator.is_heard() { 5 } else { 3 }
+    }
+
     /// Whether the viewer is to be made to say what it lost: it sends no transport-wide feedback, from
     /// which that would be known, over a path on which requests get lost, too.
     pub fn is_vague(&self) -> bool {
