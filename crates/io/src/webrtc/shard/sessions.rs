@@ -153,7 +153,10 @@ impl Shard {
         }
         lock(&self.shared.placed).remove(&entry.id);
         self.shared.loads[self.index].fetch_sub(1, Ordering::Relaxed);
-        // Whoever hears of the end must not find the source alive.
+        // Whoever hears of the end must not find the source alive, or its publisher unaware.
+        if let Session::Frames(frames) = &entry.session {
+            frames.tell(ended);
+        }
         let key = self.feeds[entry.feed].source.key.clone();
         if self.feeds[entry.feed].publisher == Some(slot) {
             lock(&self.shared.live).remove(&key);
@@ -165,9 +168,6 @@ impl Shard {
             detail: ended.detail().map(str::to_owned),
             seconds,
         });
-        if let Session::Frames(frames) = &entry.session {
-            frames.tell(ended);
-        }
         let feed = &mut self.feeds[entry.feed];
         feed.readers.retain(|&r| r != slot);
         if feed.publisher == Some(slot) {
