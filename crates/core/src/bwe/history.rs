@@ -103,20 +103,13 @@ impl History {
 
     /// Whether a report said that the packet whose number has these low 16 bits arrived.
     pub fn has_arrived(&self, low: u16) -> bool {
-        let back = u64::from((self.next as u16).wrapping_sub(low));
-        back > 0
-            && back <= self.len as u64
-            && self.entries[self.index(self.next - back)].state == State::Arrived
+        let entry = self.find(low).map(|seq| self.entries[self.index(seq)]);
+        entry.is_some_and(|entry| entry.state == State::Arrived)
     }
 
     /// Take a report on the packet whose number has these low 16 bits.
     pub fn report(&mut self, low: u16, arrived: bool) -> Option<News> {
-        let back = u64::from((self.next as u16).wrapping_sub(low));
-        let back = if back == 0 { 1 << 16 } else { back };
-        if back > self.len as u64 {
-            return None;
-        }
-        let seq = self.next - back;
+        let seq = self.find(low)?;
         self.reported = self.reported.max(Some(seq));
         let sent_by = self.newest;
         let index = self.index(seq);
@@ -182,6 +175,14 @@ impl History {
             entries[(seq & mask) as usize] = self.entries[self.index(seq)];
         }
         self.entries = entries;
+    }
+
+    /// The number of which these are the low 16 bits, if its packet is remembered.
+    fn find(&self, low: u16) -> Option<u64> {
+        let back = u64::from((self.next as u16).wrapping_sub(low));
+        (1..=self.len as u64)
+            .contains(&back)
+            .then(|| self.next - back)
     }
 
     fn index(&self, seq: u64) -> usize {

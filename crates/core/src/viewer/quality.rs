@@ -22,6 +22,10 @@ const BELOW_RTP: usize = 28;
 const PROBE_STEP: Duration = Duration::from_millis(2);
 /// Share of the estimate that retransmissions may take, and how much of it may be saved up.
 const REPAIR_SHARE: f64 = 0.3;
+/// A packet is sent again at most so often.
+const MOST_RESENDS: u8 = 5;
+/// And where nothing tells that it has arrived: requests that go on all the same must not take the room of others.
+const MOST_RESENDS_UNHEARD: u8 = 3;
 /// The only layer is sent whatever the estimate is, and without repairs in vain: this part of it counts as much.
 const WORTH_REPAIR: f64 = 0.5;
 const REPAIR_SAVINGS: Duration = Duration::from_secs(1);
@@ -132,10 +136,13 @@ impl Quality {
         self.estimator.has_arrived(number)
     }
 
-    /// How often a packet may be sent again. Where nothing tells that it has arrived, requests that
-    /// go on all the same must not take the room of others.
+    /// How often a packet may be sent again.
     pub fn most_resends(&self) -> u8 {
-        if self.estimator.is_heard() { 5 } else { 3 }
+        if self.estimator.is_heard() {
+            MOST_RESENDS
+        } else {
+            MOST_RESENDS_UNHEARD
+        }
     }
 
     /// Whether the viewer is to be made to say what it lost: it sends no transport-wide feedback, from
