@@ -59,10 +59,7 @@ async def test_a_page_that_listens_sends_what_is_watched(thrifty: Server, rtc: O
     await simulcasts(publisher, token, encodings=whole)
     assert await publisher.evaluate("() => obey()") == 201
     with Relay(thrifty.media_port, Network(rate=500_000), seed=1) as link:
-        answer = await narrow.evaluate(
-            "(url, through) => watch(url, undefined, { through })", token.whep, link.port
-        )
-        assert answer["status"] == 201, answer
+        await watches(narrow, token.whep, through=link.port)
         await shows(narrow, 480)
         await sends(publisher, "q", "h", deadline=40)
         found = {layer["rid"]: layer for layer in await publisher.evaluate("() => sending()")}
