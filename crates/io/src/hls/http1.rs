@@ -9,12 +9,13 @@ use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::server::Guest;
 use super::threads::answered;
 use super::visit::Visit;
+use super::wire::Wire;
 use super::{CORS, Kind, Method, PREFLIGHT, Request, Response, reason};
 
 /// Longest head of a request.
@@ -42,10 +43,11 @@ struct Head {
 }
 
 /// Serve a connection until it ends; `read` is what was read of it already.
-pub(super) async fn serve<S>(mut socket: S, mut read: Vec<u8>, guest: Guest) -> io::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+pub(super) async fn serve<S: Wire>(
+    mut socket: S,
+    mut read: Vec<u8>,
+    guest: Guest,
+) -> io::Result<()> {
     let mut visit = Visit::new();
     loop {
         let (head, response, is_head) = loop {
@@ -93,6 +95,9 @@ where
         }
         SPARE.set(out);
         answered();
+        if std::mem::take(&mut visit.waited) {
+            socket.expect_questions();
+        }
         if close {
             return socket.shutdown().await;
         }

@@ -29,6 +29,7 @@ mod threads;
 mod version;
 mod viewers;
 mod visit;
+mod wire;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

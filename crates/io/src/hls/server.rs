@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stagecast_core::figures::HlsFigures;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -18,6 +18,7 @@ use super::doors::Doors;
 use super::service::Service;
 use super::streams::Streams;
 use super::threads::Threads;
+use super::wire::Wire;
 use super::{HlsConfig, http1, http2, prefixed};
 use crate::tcp;
 
@@ -161,10 +162,7 @@ async fn greet(socket: TcpStream, acceptor: Option<TlsAcceptor>, guest: Guest) -
 }
 
 /// In a task of its own: a small one without the greeting, for as long as a player stays.
-fn serve_http1<S>(socket: S, read: Vec<u8>, guest: Guest)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+fn serve_http1(socket: impl Wire + Send + 'static, read: Vec<u8>, guest: Guest) {
     tokio::spawn(async move { trace(http1::serve(socket, read, guest).await) });
 }
 

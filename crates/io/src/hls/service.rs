@@ -295,6 +295,7 @@ async fn wait(
     is_it: impl Fn(&Version) -> bool,
     visit: &mut Visit,
 ) -> Result<Arc<Version>, Response> {
+    visit.waited = true;
     let mut versions = channel.versions();
     let target = versions.borrow().view.target_duration;
     let limit = Duration::from_secs(u64::from(target * PATIENCE));

@@ -19,9 +19,9 @@ use tokio::sync::watch;
 const MAX_THREADS: usize = 8;
 /// How long questions gather at least and at most: little beside a part, much beside the time an
 /// answer takes.
-const NAP: (Duration, Duration) = (Duration::from_micros(400), Duration::from_millis(1));
+const NAP: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(4));
 /// The more there was to answer, the more is to come.
-const NAP_PER_ANSWER: Duration = Duration::from_micros(100);
+const NAP_PER_ANSWER: Duration = Duration::from_micros(300);
 /// A thread that answered fewer since it last waited has nothing to gather.
 const BUSY: u32 = 2;
 

@@ -17,6 +17,8 @@ const HOLDS: Duration = Duration::from_secs(1);
 /// A connection of a player.
 pub(super) struct Visit {
     pub(super) patience: Patience,
+    /// The last answer had to wait for media.
+    pub(super) waited: bool,
     pass: Option<Pass>,
 }
 
@@ -34,6 +36,7 @@ impl Visit {
     pub(super) fn new() -> Self {
         Self {
             patience: Patience::new(),
+            waited: false,
             pass: None,
         }
     }
