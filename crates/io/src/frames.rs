@@ -9,12 +9,13 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use stagecast_core::Kind;
 use stagecast_core::frame::Frame;
 use stagecast_core::id::{SessionId, SourceKey};
 use stagecast_core::session::Ended;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::engine::{Engine, EngineError, Shared, random};
 use crate::webrtc::frame_session::FrameSession;
@@ -72,9 +73,9 @@ impl FrameHub {
         self.attach(key, Needs::Ladder)
     }
 
-    /// The same, for a transcoder, which needs no transcoder itself.
-    pub(crate) fn read_for_transcoding(&self, key: SourceKey) -> FrameStream {
-        self.attach(key, Needs::Nothing)
+    /// Its sound or its pictures, for a transcoder, which needs no transcoder itself.
+    pub(crate) fn read_for_transcoding(&self, key: SourceKey, kind: Kind) -> FrameStream {
+        self.attach(key, Needs::Only(kind))
     }
 
     /// Layers made from the first video track of a source; see [`LadderSink`].
@@ -284,8 +285,8 @@ impl LadderSink {
 /// What a reader of frames is served with beside what the publisher sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
-    /// Nothing: it is a transcoder.
-    Nothing,
+    /// Nothing, and it takes frames of one kind only: it is a transcoder.
+    Only(Kind),
     /// AAC.
     Sound,
     /// AAC and the rungs of a ladder.
@@ -338,6 +339,8 @@ pub struct FrameStream {
 struct Backlog {
     bytes: AtomicUsize,
     events: AtomicUsize,
+    /// Something came that should not wait.
+    pressing: Notify,
 }
 
 impl FrameStream {
@@ -351,6 +354,13 @@ impl FrameStream {
     pub fn try_next(&mut self) -> Option<FrameEvent> {
         let event = self.events.try_recv().ok();
         self.taken(event)
+    }
+
+    /// Let events gather for this long, but for the start of a picture that others follow from, or of
+    /// another publisher: to be woken for each frame costs more than the frame.
+    pub async fn rest(&self, limit: Duration) {
+        // Either way it is over.
+        let _ = tokio::time::timeout(limit, self.backlog.pressing.notified()).await;
     }
 
     /// What it reads.
@@ -412,6 +422,7 @@ impl Outlet {
         self.skipping.clear();
         // A reader that has gone is about to say so.
         let _ = self.events.send(event);
+        self.backlog.pressing.notify_one();
     }
 
     /// Tell which layers a transcoder makes.
@@ -424,6 +435,11 @@ impl Outlet {
 
     /// Give a frame, unless the reader has not kept up.
     pub fn push(&mut self, track: &Arc<str>, layer: &Arc<str>, frame: &Frame) {
+        if let Needs::Only(kind) = self.needs
+            && kind != frame.kind()
+        {
+            return;
+        }
         let size = frame.data.len();
         let room = self.backlog.bytes.load(Ordering::Relaxed) + size <= MAX_WAITING_BYTES
             && self.backlog.events.load(Ordering::Relaxed) < MAX_WAITING;
@@ -448,6 +464,9 @@ impl Outlet {
             layer: Arc::clone(layer),
             frame: frame.clone(),
         });
+        if frame.keyframe && frame.kind() == Kind::Video {
+            self.backlog.pressing.notify_one();
+        }
     }
 }
 

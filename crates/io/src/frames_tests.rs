@@ -55,6 +55,26 @@ fn slow_reader_loses_groups_of_pictures_and_is_told() {
     assert_eq!(got, "KpLK");
 }
 
+#[test]
+fn transcoder_of_sound_is_not_woken_by_pictures() {
+    let (events, mut read) = mpsc::unbounded_channel();
+    let mut outlet = Outlet {
+        id: 1,
+        needs: Needs::Only(Kind::Audio),
+        events,
+        backlog: Arc::default(),
+        skipping: Vec::new(),
+    };
+    let none: Arc<str> = "".into();
+    outlet.push(&"video".into(), &none, &frame(Codec::Vp8, true, 9));
+    outlet.push(&"audio".into(), &none, &frame(Codec::Aac, true, 9));
+    let Ok(FrameEvent::Frame { track, .. }) = read.try_recv() else {
+        panic!("no frame");
+    };
+    assert_eq!(&*track, "audio");
+    assert!(read.try_recv().is_err());
+}
+
 fn engine() -> Engine {
     let config = EngineConfig {
         port: 0,
@@ -167,6 +187,32 @@ fn late_reader_starts_at_the_last_keyframe_and_goes_on_with_the_next_publisher()
     assert_eq!(described(&engine, &mut stream, 1), ["end"]);
     engine.close();
     assert_eq!(described(&engine, &mut stream, 1), ["closed"]);
+}
+
+#[test]
+fn reader_rests_until_a_picture_begins_whatever_else_comes() {
+    const LONG: Duration = Duration::from_secs(60);
+    let engine = engine();
+    let sink = publish(&engine);
+    let mut stream = engine.read_frames(SourceKey::new("a/s", None));
+    sink.push("video", vp8_frame(0, true));
+    assert_eq!(described(&engine, &mut stream, 2), ["begin", "video 0"]);
+    let rest = |limit| engine.runtime().handle().block_on(stream.rest(limit));
+    // What was taken already ends a rest at once.
+    rest(LONG);
+    let began = Instant::now();
+    let short = Duration::from_millis(50);
+    sink.push("video", vp8_frame(40_000, false));
+    sink.push("audio", aac_frame(50_000));
+    rest(short);
+    assert!(began.elapsed() >= short);
+    sink.push("video", vp8_frame(80_000, true));
+    rest(LONG);
+    assert!(began.elapsed() < LONG);
+    assert_eq!(
+        described(&engine, &mut stream, 3),
+        ["video 40000", "audio 50000", "video 80000"]
+    );
 }
 
 #[test]

@@ -50,6 +50,8 @@ const MAX_PICTURE: usize = 16 << 20;
 const MAX_RUNGS: usize = 8;
 /// Workers at a time.
 const MAX_WORKERS: usize = 1000;
+/// Two frames of sound: to wake all that they go through for each of them costs more than to transcode it.
+const GATHER: Duration = Duration::from_millis(35);
 /// For the first message.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -180,12 +182,12 @@ async fn serve(stream: UnixStream, hub: &FrameHub) -> io::Result<()> {
     }
     let (from, to) = (codec(&hello.from)?, codec(&hello.to)?);
     let key = SourceKey::new(&hello.stream, hello.source.as_deref());
-    let frames = hub.read_for_transcoding(key.clone());
+    let frames = hub.read_for_transcoding(key.clone(), from.kind());
     let reference = Reference::default();
     if (from.kind(), to) == (Kind::Video, Codec::H264) {
         let ladder = hub.ladder(key);
         return tokio::select! {
-            down = feed(frames, from, write, &reference) => down,
+            down = feed(frames, from, write, &reference, None) => down,
             up = collect_rungs(read, &ladder, &reference) => up,
         };
     }
@@ -197,23 +199,41 @@ async fn serve(stream: UnixStream, hub: &FrameHub) -> io::Result<()> {
         )));
     }
     let companion = hub.accompany(key, &format!("audio-{}", to.name()));
+    // Who reads it as segments waits longer for anything else.
+    let gather = (!to.is_webrtc()).then_some(GATHER);
     tokio::select! {
-        down = feed(frames, from, write, &reference) => down,
+        down = feed(frames, from, write, &reference, gather) => down,
         up = collect(read, to, &companion, &reference) => up,
     }
 }
 
-/// Give the worker the frames of the source's first track of codec `from`, of video from a keyframe on.
+/// Give the worker the frames of the source's first track of codec `from`, of video from a keyframe on: each
+/// when it comes, or those together that come within a time.
 async fn feed(
     mut frames: FrameStream,
     from: Codec,
     mut write: OwnedWriteHalf,
     reference: &Reference,
+    gather: Option<Duration>,
 ) -> io::Result<()> {
     let mut generation = 0;
     let mut told: Option<(Arc<str>, Arc<Config>)> = None;
-    while let Some(event) = frames.next().await {
-        let mut message = Vec::new();
+    let mut message = Vec::new();
+    loop {
+        let mut event = frames.try_next();
+        if event.is_none() || message.len() > MAX_MESSAGE {
+            write.write_all(&message).await?;
+            message.clear();
+        }
+        if event.is_none() {
+            if let Some(gather) = gather {
+                frames.rest(gather).await;
+            }
+            event = frames.next().await;
+        }
+        let Some(event) = event else {
+            return Ok(());
+        };
         match event {
             FrameEvent::Begin { generation: new } => {
                 (generation, told) = (new, None);
@@ -256,9 +276,7 @@ async fn feed(
             }),
             FrameEvent::Frame { .. } | FrameEvent::Rungs { .. } | FrameEvent::Lost => {}
         }
-        write.write_all(&message).await?;
     }
-    Ok(())
 }
 
 /// Take what the worker has made.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use stagecast_proto::codec::{Codec, Kind};
 use stagecast_proto::hls::codecs::codec_string;
@@ -25,6 +25,8 @@ const DRIFT_US: i64 = 100_000;
 const LATE_US: i64 = 60_000;
 /// A rendition that is this far behind the others is not offered.
 const STALE_US: i64 = 6_000_000;
+/// A rendition that is less behind the others than this still gets frames.
+const GOING_US: i64 = 1_000_000;
 /// Media that goes by without what transcoders were to make, before players are shown the rest.
 const PROMISED_US: i64 = 6_000_000;
 /// Sound that begins so little before a cut is not cut there.
@@ -49,7 +51,7 @@ pub struct Wall {
 
 impl Wall {
     fn unix_us(&self, at: Instant) -> i64 {
-        let micros = |duration: std::time::Duration| duration.as_micros() as i64;
+        let micros = |duration: Duration| duration.as_micros() as i64;
         match at.checked_duration_since(self.instant) {
             Some(later) => self.unix_us + micros(later),
             None => self.unix_us - micros(self.instant - at),
@@ -344,6 +346,17 @@ impl Muxer {
             rendition.kind() == Kind::Video
                 && rendition.open_us() >= self.settings.segment_us + LATE_US
         })
+    }
+
+    /// How long frames may gather from now on: none of those that come in time completes a part before,
+    /// but for keyframes, which end segments.
+    pub fn rest(&self) -> Duration {
+        let reached = self.reached_us();
+        let follows = self.lead().is_some();
+        let going = |r: &&Rendition| r.reached_us + GOING_US > reached;
+        let going = self.renditions.iter().filter(going);
+        let rest = going.map(|rendition| rendition.rest_us(follows)).min();
+        Duration::from_micros(rest.unwrap_or(0).max(0).cast_unsigned())
     }
 
     /// Whether a rendition is so far behind the others that a player should take another one.

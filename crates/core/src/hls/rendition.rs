@@ -187,6 +187,24 @@ impl Rendition {
         open.map_or(0, |open| to_us(self.cursor - open.start, self.timescale))
     }
 
+    /// How long from now on no frame that comes in time can complete a part; a keyframe may.
+    pub(super) fn rest_us(&self, follows_video: bool) -> i64 {
+        let usual = self.rhythm.next();
+        let begun = if self.samples.is_empty() {
+            0
+        } else {
+            self.cursor - self.part_start
+        };
+        // As in `add_sample`; and the newest frame may have come when the next one was about to.
+        let part = self.longest_part() - begun - usual * 7 / 4;
+        let cut = match self.boundaries.front() {
+            Some(at) => to_ticks(at - self.reached_us, self.timescale),
+            None if self.kind() == Kind::Video || follows_video => part,
+            None => to_ticks(self.settings.segment_us - self.open_us(), self.timescale) - usual / 2,
+        };
+        to_us(part.min(cut), self.timescale)
+    }
+
     /// Whether a segment is open that came after this discontinuity.
     pub(super) fn is_continuous_since(&self, discontinuity: u64) -> bool {
         self.open.is_some() && self.discontinuity == Some(discontinuity)

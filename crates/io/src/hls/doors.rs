@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::time::Duration;
 
 use stagecast_core::id::SourceKey;
 
@@ -32,6 +33,10 @@ pub trait Frames: Send {
     fn next(&mut self) -> Boxed<'_, Option<FrameEvent>>;
     /// The next event if one waits.
     fn try_next(&mut self) -> Option<FrameEvent>;
+    /// Let events gather for this long, unless something comes that should not wait.
+    fn rest(&mut self, _limit: Duration) -> Boxed<'_, ()> {
+        Box::pin(async {})
+    }
     /// Ask the publisher for a keyframe of every layer, if it can be asked.
     fn ask_keyframes(&self) {}
 }
@@ -43,6 +48,10 @@ impl Frames for FrameStream {
 
     fn try_next(&mut self) -> Option<FrameEvent> {
         FrameStream::try_next(self)
+    }
+
+    fn rest(&mut self, limit: Duration) -> Boxed<'_, ()> {
+        Box::pin(FrameStream::rest(self, limit))
     }
 
     fn ask_keyframes(&self) {

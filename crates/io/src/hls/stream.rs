@@ -23,6 +23,9 @@ const TICK: Duration = Duration::from_millis(500);
 const ASK_AGAIN: Duration = Duration::from_millis(400);
 /// Events that are taken before what changed is shown.
 const BATCH: usize = 256;
+/// How long frames gather at least, as less saves nothing, and at most, as some publishers are ahead of
+/// their time.
+const REST: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
 /// A player that asks for no playlist for this long is gone.
 const VIEWER_GONE: Duration = Duration::from_secs(10);
 
@@ -166,6 +169,10 @@ impl Stream {
                     if waited && muxer.wants_keyframe() {
                         asked = Some(Instant::now());
                         frames.ask_keyframes();
+                    }
+                    let rest = muxer.rest().min(REST.1);
+                    if rest >= REST.0 && self.listing.borrow().is_some() {
+                        frames.rest(rest).await;
                     }
                 }
                 _ = tick.tick() => {

@@ -327,7 +327,8 @@ impl FrameSide {
     fn sound_needed(&self, source: &Source, viewers: bool) -> Option<(Codec, Codec)> {
         let has_aac = self.publishes(Codec::Aac);
         let has_opus = self.publishes(Codec::Opus) || packets_have_opus(source);
-        let readers = self.outlets.iter().any(|o| o.needs() != Needs::Nothing);
+        let reads = |outlet: &Outlet| !matches!(outlet.needs(), Needs::Only(_));
+        let readers = self.outlets.iter().any(reads);
         match (has_aac, has_opus) {
             (true, false) if viewers => Some((Codec::Aac, Codec::Opus)),
             (false, true) if readers => Some((Codec::Opus, Codec::Aac)),

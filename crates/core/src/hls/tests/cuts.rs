@@ -176,3 +176,41 @@ fn jitter_and_freezes_keep_every_rule() {
         }
     }
 }
+
+#[test]
+fn only_a_keyframe_completes_a_part_while_the_muxer_may_rest() {
+    let video = config(Codec::H264, AVC);
+    let audio = config(Codec::Aac, &[0x11, 0x90]);
+    let sounds = (0..470).map(|i| (i * 1024 * 1000 / 48 + 5_000, false));
+    let pictures = (0..300).map(|i| (i * 1_000_000 / 30, true));
+    for tracks in [vec![false], vec![false, true]] {
+        let mut frames: Vec<(i64, bool)> = sounds.clone().chain(pictures.clone()).collect();
+        frames.retain(|(_, picture)| tracks.contains(picture));
+        frames.sort_unstable();
+        let mut house = House::new(Settings::default());
+        let parts = |house: &House| -> u64 { house.views.iter().map(|(_, v)| v.next_part).sum() };
+        let (mut rest_until, mut gathered) = (0, 0);
+        for &(at_us, picture) in &frames {
+            let before = parts(&house);
+            let begins = picture && at_us % 2_000_000 == 0;
+            let (track, config, size) = if picture {
+                ("video", &video, 5000)
+            } else {
+                ("audio", &audio, 300)
+            };
+            house.frame(track, config, at_us, begins || !picture, &vec![7; size]);
+            if at_us < rest_until {
+                gathered += 1;
+                assert!(begins || parts(&house) == before, "a part at {at_us}");
+            }
+            let rest = at_us + house.muxer.rest().as_micros() as i64;
+            // A rest ends with a keyframe.
+            rest_until = if begins { rest } else { rest_until.max(rest) };
+        }
+        assert!(
+            gathered * 2 > frames.len(),
+            "{gathered} of {}",
+            frames.len()
+        );
+    }
+}
