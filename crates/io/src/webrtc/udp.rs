@@ -192,6 +192,8 @@ impl Default for Receiver {
         for (i, message) in messages.iter_mut().enumerate() {
             vectors[i].iov_base = data[i].as_mut_ptr().cast();
             vectors[i].iov_len = RECEIVE_SIZE;
+            message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as u32;
+            message.msg_hdr.msg_controllen = CONTROL_SIZE;
             message.msg_hdr.msg_name = (&raw mut names[i]).cast();
             message.msg_hdr.msg_iov = &raw mut vectors[i];
             message.msg_hdr.msg_iovlen = 1;
@@ -207,7 +209,7 @@ impl Default for Receiver {
 impl Receiver {
     /// Take what waits, up to a batch; zero when nothing does.
     pub fn receive(&mut self, socket: &impl AsRawFd) -> io::Result<usize> {
-        for message in &mut self.buffers.messages {
+        for message in &mut self.buffers.messages[..self.received.len()] {
             // The kernel wrote here what it used.
             message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as u32;
             message.msg_hdr.msg_controllen = CONTROL_SIZE;

@@ -64,7 +64,10 @@ impl Shard {
                         self.serve(slot);
                     }
                 }
-                Command::Subscribe { key, thread } => self.subscribe(&key, thread),
+                Command::Subscribe { key, thread } => {
+                    self.leisurely = false;
+                    self.subscribe(&key, thread);
+                }
                 Command::Unsubscribe { key, thread } => self.unsubscribe(&key, thread),
                 Command::Begin { key, generation } => {
                     if let Some(&feed) = self.by_key.get(&key) {
@@ -112,6 +115,7 @@ impl Shard {
     }
 
     fn add(&mut self, id: SessionId, key: SourceKey, session: Session, now: Instant) {
+        self.leisurely = false;
         let feed = self.feed_of(key);
         let entry = Entry {
             id,

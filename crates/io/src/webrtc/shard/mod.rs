@@ -24,6 +24,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
@@ -63,6 +64,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// heard at once.
 const MANY_SESSIONS: usize = 32;
 const LOOK: Duration = Duration::from_millis(3);
+/// While nobody watches by WebRTC, packets gather for so long: to be woken for each costs more than to
+/// serve it, and who reads frames does not notice.
+const GATHER: Duration = Duration::from_millis(5);
 const REPORT: Duration = Duration::from_secs(1);
 const GOODBYE: Duration = Duration::from_millis(500);
 
@@ -98,6 +102,9 @@ pub fn run(index: usize, shared: Arc<Shared>, inbox: Inbox, sockets: Sockets) {
         {
             tracing::error!(%error, thread = index, "poll failed");
             return;
+        }
+        if shard.leisurely && wait.is_none() && !events.is_empty() {
+            thread::sleep(GATHER);
         }
         shard.turn(&events);
     }
@@ -152,6 +159,8 @@ struct Shard {
     next_look: Instant,
     /// Tokens of sockets that were not read to the end.
     unread: Vec<usize>,
+    /// Nobody waits for packets of this thread.
+    leisurely: bool,
     next_tick: Instant,
     next_weighing: Instant,
     next_report: Instant,
@@ -209,6 +218,7 @@ impl Shard {
             looks: false,
             next_look: now,
             unread: Vec::new(),
+            leisurely: false,
             next_tick: now + TICK,
             next_weighing: now + demand::WEIGHING,
             next_report: now + REPORT,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{REPORT, Shard, TICK};
+use super::{Entry, REPORT, Shard, TICK};
 use crate::webrtc::tcp;
 
 impl Shard {
@@ -66,6 +66,19 @@ impl Shard {
         }
     }
 
+    /// Whether nobody waits for packets: there are publishers, and nobody but readers of frames.
+    fn is_leisurely(&self) -> bool {
+        let waits = |entry: &Entry| entry.session.is_viewer() || !entry.session.is_connected();
+        let elsewhere = self
+            .feeds
+            .iter()
+            .any(|(_, feed)| !feed.subscribers.is_empty());
+        !self.sessions.is_empty()
+            && !self.sessions.iter().any(|(_, entry)| waits(entry))
+            && !elsewhere
+            && self.routes.is_empty()
+    }
+
     /// What is done some times a second.
     pub(super) fn tick(&mut self, now: Instant) {
         self.next_tick = now + TICK;
@@ -78,6 +91,7 @@ impl Shard {
         self.watch_transcoding(now);
         self.weigh_layers(now);
         self.look_or_listen();
+        self.leisurely = self.is_leisurely();
         let late: Vec<usize> = self
             .connections
             .iter()
