@@ -193,5 +193,5 @@ async def listening(app: App) -> AsyncIterator[str]:
     await started.wait()
     yield f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
     drain(app.asgi)
-    server.should_exit = True
+    server.stop()
     await running

@@ -1,10 +1,15 @@
 """Publish tokens over REST: fields, refusals, paging, versions of the update, lifecycle."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from tests.api.conftest import App, data, refusal
+from stagecast.db.database import Database
+from stagecast.db.tables import TokenChange
+from stagecast.kit.clock import utc_now
+from stagecast.tokens.repository import OutboxRepository
+from tests.api.conftest import App, data, refusal, until
 
 PATH = "/api/publish_token"
 
@@ -257,6 +262,23 @@ async def test_deleting_ends_the_running_broadcast(app: App) -> None:
     await app.settle()
     assert session not in app.core.sessions
     assert (await app.whip(token["token"])).text == "Unauthorized: Invalid token"
+
+
+async def test_deletion_by_another_process_ends_the_running_broadcast(app: App) -> None:
+    token = await app.publish_token()
+    session = await app.go_live(token["token"])
+    elsewhere = Database(app.state.database.path, timedelta(seconds=5))
+    change = TokenChange(
+        account_id=app.account,
+        token_type="Publish",
+        token_id=token["id"],
+        change="deleted",
+        at=utc_now(),
+    )
+    async with elsewhere.work() as work:
+        await OutboxRepository(work).add(change)
+    await elsewhere.close()
+    await until(lambda: session not in app.core.sessions)
 
 
 async def test_active_tokens_are_those_with_a_live_feed(app: App) -> None:

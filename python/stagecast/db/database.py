@@ -28,6 +28,7 @@ class Database:
         )
         event.listen(self.engine.sync_engine, "connect", _configure_connection)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._observer: sqlite3.Connection | None = None
 
     @asynccontextmanager
     async def work(self) -> AsyncGenerator[AsyncSession]:
@@ -38,7 +39,21 @@ class Database:
             for callback in _after_commit(session):
                 callback()
 
+    def version(self) -> int:
+        """Another number whenever somebody has committed, whichever process that was.
+
+        It takes microseconds, where a query that finds nothing new takes milliseconds of threads that wake
+        one another. Call it from the event loop's thread.
+        """
+        if self._observer is None:
+            self._observer = sqlite3.connect(self.path, timeout=0)
+        (version,) = self._observer.execute("PRAGMA data_version").fetchone()
+        return int(version)
+
     async def close(self) -> None:
+        if self._observer is not None:
+            self._observer.close()
+            self._observer = None
         await self.engine.dispose()
 
 

@@ -245,7 +245,7 @@ class SubscribeTokenStream(StreamColumns, Base):
 class TokenChange(Base):
     """The outbox of token changes, written with the change itself.
 
-    Every process that runs streams reads it once a second (`tokens.tasks`), so that a change made by
+    Every process that runs streams reads what is new in it (`tokens.tasks`), so that a change made by
     another process, such as the command line, has the same effect as one made here.
     """
 

@@ -1,7 +1,8 @@
 """Applying token changes to running streams, whichever process made them.
 
-The outbox is read once a second, and at once after a change made here. A deleted token ends its sessions;
-a changed one updates whether viewers need a token; every change is told to the account's dashboards.
+The outbox is read at once after a change made here, and within a second after one of another process. A deleted
+token ends its sessions; a changed one updates whether viewers need a token; every change is told to the account's
+dashboards.
 """
 
 import asyncio
@@ -32,6 +33,7 @@ class TokenWatch:
         self._engine = engine
         self._live = live
         self._last_id = 0
+        self._version: int | None = None
         self._woken = asyncio.Event()
         self._applying = asyncio.Lock()
         self._listeners: list[Callable[[TokenChanged], None]] = []
@@ -53,7 +55,11 @@ class TokenWatch:
         rounds = 0
         while True:
             try:
-                await self.apply()
+                # A commit that comes while it is read is for the next round.
+                version = self._database.version()
+                if version != self._version:
+                    await self.apply()
+                    self._version = version
                 rounds += 1
                 if rounds % _PURGE_EVERY == 0:
                     async with self._database.work() as session:
