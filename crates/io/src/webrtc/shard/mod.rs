@@ -66,7 +66,7 @@ const MANY_SESSIONS: usize = 32;
 const LOOK: Duration = Duration::from_millis(3);
 /// While nobody watches by WebRTC, packets gather for so long: to be woken for each costs more than to
 /// serve it, and who reads frames does not notice.
-const GATHER: Duration = Duration::from_millis(5);
+const GATHER: Duration = Duration::from_millis(10);
 const REPORT: Duration = Duration::from_secs(1);
 const GOODBYE: Duration = Duration::from_millis(500);
 
