@@ -17,7 +17,7 @@ from tests.e2e.livestreams import Livestream, Livestreams
 from tests.e2e.server import Server
 from tests.e2e.test_hls import probe
 from tests.e2e.test_livestreams import sending
-from tests.e2e.watching import watches
+from tests.e2e.watching import report, sees, watches
 
 PICTURE = ("-pix_fmt", "yuv420p", "-g", "25")
 AAC = ("-c:a", "aac", "-ac", "2")
@@ -95,6 +95,21 @@ async def test_b_frames_play_by_whep_and_the_viewer_is_told(
             return "B-frames" in (answer["warning"] or "")
 
         await until(told, what="the viewer is told of B-frames")
+
+
+async def test_a_pyramid_of_b_frames_moves_in_chromium_without_asking_for_keyframes(
+    livestreams: Livestreams, server: Server, rtc: Open
+) -> None:
+    made = await livestreams.create("whep-pyramid")
+    # The product text's command leaves everything to x264.
+    async with sending(made.fields["ingest_server"] + made.key):
+        await goes_live(livestreams, made)
+        viewer = await rtc("chromium")
+        await watches(viewer, made.whip_token(server).whep)
+        before = (await report(viewer))["video"]
+        seen = (await sees(viewer, frames=30))["video"]
+        assert seen["pliCount"] - before["pliCount"] <= 1
+        assert seen["framesDropped"] - before["framesDropped"] <= 3
 
 
 async def test_an_encoder_that_comes_back_continues_the_playlist_with_a_discontinuity(

@@ -1,10 +1,14 @@
 //! B-frames and WebRTC: what is sent, and as when.
 //!
 //! A WebRTC receiver decodes and shows in order of arrival. A stream with B-frames is therefore made
-//! one without, where that is possible: a picture that is shown before one already sent, and that no
-//! other picture needs, is left out, and what remains is correct at a lower frame rate. Where such
-//! pictures are needed (a pyramid of B-frames), everything is sent in decoding order with timestamps
-//! that grow, and the receiver's decoder sorts as well as it can.
+//! one without: a picture that is shown before one already sent is left out, and what remains has a
+//! lower frame rate. That is correct as long as no other picture needs it.
+//!
+//! Of a pyramid of B-frames, which x264 makes by default, some are needed. Browsers take a picture that
+//! their H.264 decoder does not give back at once for a fault, and ask for a keyframe instead: to send
+//! those is to show two pictures a second. Without them decoders fill in what is near, and the picture
+//! is blurred where it moves until the next keyframe. Of H.265 they are sent in decoding order with
+//! timestamps that grow, and the receiver's decoder sorts as well as it can.
 
 use std::time::Duration;
 
@@ -44,7 +48,8 @@ impl Order {
             self.delay = None;
         } else if self.newest.is_some() && back >= 0 && !frame.keyframe {
             self.b_frames = true;
-            if is_disposable(frame) {
+            let late = back > 0 && frame.config.codec == Codec::H264;
+            if late || is_disposable(frame) {
                 return None;
             }
             if self.delay.is_none() {
@@ -93,19 +98,28 @@ fn is_disposable(frame: &Frame) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::Config;
     use crate::frames::publisher::tests::h264_config;
     use std::sync::Arc;
     use std::time::Instant;
 
     /// A slice of type I, P, B (needed) or b (not needed) that is shown and decoded then, in ms.
-    fn frame(kind: char, pts: i64, dts: i64) -> Frame {
+    fn frame(codec: Codec, kind: char, pts: i64, dts: i64) -> Frame {
+        let (key, not_needed, needed) = match codec {
+            Codec::H264 => (0x65, 0x01, 0x41),
+            _ => (19 << 1, 0, 1 << 1),
+        };
         let header = match kind {
-            'I' => 0x65,
-            'b' => 0x01,
-            _ => 0x41,
+            'I' => key,
+            'b' => not_needed,
+            _ => needed,
+        };
+        let config = Config {
+            codec,
+            ..(*h264_config()).clone()
         };
         Frame {
-            config: h264_config(),
+            config: Arc::new(config),
             pts_us: pts * 1000,
             dts_us: dts * 1000,
             keyframe: kind == 'I',
@@ -114,11 +128,16 @@ mod tests {
         }
     }
 
-    fn times(order: &mut Order, frames: &[(char, i64, i64)]) -> Vec<Option<i64>> {
+    fn times_of(order: &mut Order, codec: Codec, frames: &[(char, i64, i64)]) -> Vec<Option<i64>> {
         let place = |&(kind, pts, dts): &(char, i64, i64)| {
-            order.place(&frame(kind, pts, dts)).map(|us| us / 1000)
+            let shown = order.place(&frame(codec, kind, pts, dts));
+            shown.map(|us| us / 1000)
         };
         frames.iter().map(place).collect()
+    }
+
+    fn times(order: &mut Order, frames: &[(char, i64, i64)]) -> Vec<Option<i64>> {
+        times_of(order, Codec::H264, frames)
     }
 
     #[test]
@@ -144,31 +163,36 @@ mod tests {
         assert!(order.has_b_frames());
     }
 
+    const PYRAMID: [(char, i64, i64); 7] = [
+        ('I', 80, 0),
+        ('P', 240, 40),
+        ('B', 160, 80),
+        ('b', 120, 120),
+        ('b', 200, 160),
+        ('P', 400, 200),
+        ('B', 320, 240),
+    ];
+
     #[test]
-    fn b_frames_that_are_needed_are_sent_in_decoding_order_with_growing_times() {
-        let mut order = Order::default();
-        let group = [
-            ('I', 80, 0),
-            ('P', 240, 40),
-            ('B', 160, 80),
-            ('b', 120, 120),
-            ('b', 200, 160),
-            ('P', 400, 200),
-            ('B', 320, 240),
-        ];
-        let shown = times(&mut order, &group);
-        assert_eq!(
-            shown,
-            [
-                Some(80),
-                Some(240),
-                Some(280),
-                None,
-                None,
-                Some(400),
-                Some(440)
-            ]
-        );
+    fn b_frames_that_are_needed_are_left_out_of_h264() {
+        let shown = times(&mut Order::default(), &PYRAMID);
+        let expected = [Some(80), Some(240), None, None, None, Some(400), None];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn pictures_of_one_time_are_no_b_frames_that_could_be_left_out() {
+        let group = [('I', 0, 0), ('P', 40, 40), ('P', 40, 41), ('P', 80, 80)];
+        let shown = times(&mut Order::default(), &group);
+        assert_eq!(shown.iter().flatten().count(), group.len());
+    }
+
+    #[test]
+    fn b_frames_of_h265_that_are_needed_are_sent_in_decoding_order_with_growing_times() {
+        let shown = times_of(&mut Order::default(), Codec::H265, &PYRAMID);
+        let sent = [80, 240, 280, 400, 440].map(Some);
+        let expected = [sent[0], sent[1], sent[2], None, None, sent[3], sent[4]];
+        assert_eq!(shown, expected);
     }
 
     #[test]
