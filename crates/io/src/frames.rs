@@ -420,9 +420,10 @@ impl Outlet {
     /// Tell what is no frame; these are few and never dropped.
     pub fn tell(&mut self, event: FrameEvent) {
         self.skipping.clear();
+        // Before it can be taken, so that what was taken ends no rest that begins later.
+        self.backlog.pressing.notify_one();
         // A reader that has gone is about to say so.
         let _ = self.events.send(event);
-        self.backlog.pressing.notify_one();
     }
 
     /// Tell which layers a transcoder makes.
@@ -459,14 +460,14 @@ impl Outlet {
         }
         self.backlog.bytes.fetch_add(size, Ordering::Relaxed);
         self.backlog.events.fetch_add(1, Ordering::Relaxed);
+        if frame.keyframe && frame.kind() == Kind::Video {
+            self.backlog.pressing.notify_one();
+        }
         let _ = self.events.send(FrameEvent::Frame {
             track: Arc::clone(track),
             layer: Arc::clone(layer),
             frame: frame.clone(),
         });
-        if frame.keyframe && frame.kind() == Kind::Video {
-            self.backlog.pressing.notify_one();
-        }
     }
 }
 
