@@ -8,6 +8,7 @@ import pytest
 from stagecast.db.database import Database
 from stagecast.db.tables import TokenChange
 from stagecast.kit.clock import utc_now
+from stagecast.tokens import tasks
 from stagecast.tokens.repository import OutboxRepository
 from tests.api.conftest import App, data, refusal, until
 
@@ -264,19 +265,24 @@ async def test_deleting_ends_the_running_broadcast(app: App) -> None:
     assert (await app.whip(token["token"])).text == "Unauthorized: Invalid token"
 
 
-async def test_deletion_by_another_process_ends_the_running_broadcast(app: App) -> None:
+async def test_deletion_by_another_process_ends_the_running_broadcast(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
     token = await app.publish_token()
     session = await app.go_live(token["token"])
+    # One commit may have more than is read at once.
+    monkeypatch.setattr(tasks, "_BATCH", 1)
     elsewhere = Database(app.state.database.path, timedelta(seconds=5))
-    change = TokenChange(
-        account_id=app.account,
-        token_type="Publish",
-        token_id=token["id"],
-        change="deleted",
-        at=utc_now(),
-    )
     async with elsewhere.work() as work:
-        await OutboxRepository(work).add(change)
+        for name in ("updated", "deleted"):
+            change = TokenChange(
+                account_id=app.account,
+                token_type="Publish",
+                token_id=token["id"],
+                change=name,
+                at=utc_now(),
+            )
+            await OutboxRepository(work).add(change)
     await elsewhere.close()
     await until(lambda: session not in app.core.sessions)
 

@@ -76,9 +76,11 @@ class TokenWatch:
     async def apply(self) -> None:
         """Apply the changes since the last call."""
         async with self._applying:
-            await self._apply_new()
+            # Whoever calls looks again when there was a commit: nothing may be left for then.
+            while await self._apply_batch() == _BATCH:
+                pass
 
-    async def _apply_new(self) -> None:
+    async def _apply_batch(self) -> int:
         async with self._database.work() as session:
             changes = await OutboxRepository(session).after(self._last_id, _BATCH)
             requires_auth = {
@@ -90,6 +92,7 @@ class TokenWatch:
         for change in changes:
             self._apply(change, requires_auth.get(change.token_id))
             self._last_id = change.id
+        return len(changes)
 
     def _apply(self, change: TokenChange, requires_auth: bool | None) -> None:
         kind = cast("TokenType", change.token_type)
